@@ -1,0 +1,241 @@
+"""The agreement: what both users must hold in common, and the description of a link.
+
+The same structs read TOML (`parse_toml`) and serve the code. Engineering units stop here.
+"""
+
+import math
+import re
+import tomllib
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from mdiqkd_net import units
+from mdiqkd_net.errors import ConfigError
+
+Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
+NonNegative = Annotated[float, Meta(ge=0.0)]
+BellStateName = Literal["psi_minus", "psi_plus"]
+
+MAX_PULSES: Final = 10**15
+"""A block of 11 days at 1 GHz; keeps every count exact in a float64."""
+
+
+class Setting(Struct, frozen=True, forbid_unknown_fields=True):
+    """One non-vacuum source: mean photon number per pulse, and how often it is chosen."""
+
+    intensity: NonNegative
+    probability: Probability
+
+
+class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A user's four settings: x and y in basis X, z in basis Z; vacuum takes the rest."""
+
+    x: Setting
+    y: Setting
+    z: Setting
+
+    def __post_init__(self) -> None:
+        if not self.x.intensity < self.y.intensity:
+            raise ValueError(
+                f"x.intensity: found {self.x.intensity}; "
+                f"allowed: below y.intensity, which is {self.y.intensity}"
+            )
+        total = self.x.probability + self.y.probability + self.z.probability
+        if total > 1.0 + 1e-12:
+            raise ValueError(
+                f"x.probability + y.probability + z.probability: found {total:.12g}; "
+                "allowed: at most 1 (vacuum takes the rest)"
+            )
+
+    @property
+    def intensities(self) -> tuple[float, float, float, float]:
+        """Mean photon numbers of o, x, y, z."""
+        return (0.0, self.x.intensity, self.y.intensity, self.z.intensity)
+
+    @property
+    def probabilities(self) -> tuple[float, float, float, float]:
+        """Probabilities of o, x, y, z; they sum to 1."""
+        x, y, z = self.x.probability, self.y.probability, self.z.probability
+        return (max(0.0, 1.0 - x - y - z), x, y, z)
+
+
+class Fiber(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A user's arm: fiber and whatever else light passes before the relay's detectors."""
+
+    length_km: NonNegative
+    attenuation_db_per_km: NonNegative
+    insertion_loss_db: NonNegative = 0.0
+
+    @property
+    def transmittance(self) -> float:
+        """Of fiber and insertion, without the detector; linear from here on."""
+        loss_db = self.length_km * self.attenuation_db_per_km + self.insertion_loss_db
+        return units.transmittance(loss_db)
+
+
+class UserLink(Source, Fiber, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A user's settings and arm."""
+
+    @property
+    def source(self) -> Source:
+        """The settings alone."""
+        return Source(x=self.x, y=self.y, z=self.z)
+
+    @property
+    def fiber(self) -> Fiber:
+        """The arm alone."""
+        return Fiber(
+            length_km=self.length_km,
+            attenuation_db_per_km=self.attenuation_db_per_km,
+            insertion_loss_db=self.insertion_loss_db,
+        )
+
+
+class ReceiverParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The relay's Bell-state receiver: a beam splitter and two threshold detectors."""
+
+    efficiency: Probability
+    dark_probability: Probability
+    """Per detector and gate (time bin)."""
+    misalignment: Annotated[float, Meta(ge=0.0, le=0.5)]
+    """Probability of a bit flip, in both bases."""
+    mode_overlap: Probability
+    """|<A|B>|^2 of the two users' pulses."""
+
+
+class Security(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The composable security budget of a block, and the reconciliation it plans with."""
+
+    eps_sec: Annotated[float, Meta(gt=0.0, lt=1.0)] = 1e-10
+    eps_cor: Annotated[float, Meta(gt=0.0, lt=1.0)] = 1e-15
+    f_ec: Annotated[float, Meta(ge=1.0, le=10.0)] = 1.16
+
+
+class Link(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Two users on one receiver: everything that a prediction needs."""
+
+    n_pulses: Annotated[int, Meta(ge=1, le=MAX_PULSES)]
+    alice: UserLink
+    bob: UserLink
+    receiver: ReceiverParams
+    eps_sec: Annotated[float, Meta(gt=0.0, lt=1.0)]
+    eps_cor: Annotated[float, Meta(gt=0.0, lt=1.0)]
+    f_ec: Annotated[float, Meta(ge=1.0, le=10.0)]
+    bell_states: tuple[BellStateName, ...]
+
+    def __post_init__(self) -> None:
+        if not self.bell_states or len(set(self.bell_states)) != len(self.bell_states):
+            raise ValueError(
+                f"bell_states: found {list(self.bell_states)}; allowed: "
+                '["psi_minus", "psi_plus"] or one of the two'
+            )
+
+    @property
+    def security(self) -> Security:
+        """The security budget alone."""
+        return Security(eps_sec=self.eps_sec, eps_cor=self.eps_cor, f_ec=self.f_ec)
+
+
+T = TypeVar("T")
+
+
+def parse_toml(text: str, kind: type[T], origin: str) -> T:
+    """Read TOML into a struct, or say which key of `origin` is wrong, and what is allowed.
+
+    Raises:
+        ConfigError: "ORIGIN: KEY: found ...; allowed: ..." on one line.
+    """
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{origin}: not TOML: {error}") from None
+    _refuse_non_finite(raw, "", origin)
+    try:
+        return msgspec.convert(raw, kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{origin}: {_explain(str(error), raw, kind)}") from None
+
+
+def _refuse_non_finite(value: object, path: str, origin: str) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{origin}: {path}: found {value}; allowed: a finite number")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _refuse_non_finite(item, f"{path}.{key}" if path else str(key), origin)
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            _refuse_non_finite(item, f"{path}[{i}]", origin)
+
+
+_AT = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
+_UNKNOWN = re.compile(r"^Object contains unknown field `(?P<key>[^`]*)`$")
+_MISSING = re.compile(r"^Object missing required field `(?P<key>[^`]*)`$")
+
+
+def _explain(message: str, raw: Mapping[str, Any], kind: type) -> str:
+    match = _AT.match(message)
+    what, where = (match["what"], match["path"] or "$") if match else (message, "$")
+    path = where.removeprefix("$").removeprefix(".")
+    prefix = f"{path}: " if path else ""
+    if unknown := _UNKNOWN.match(what):
+        fields = _fields_at(kind, path)
+        allowed = f"; allowed: {', '.join(fields)}" if fields else ""
+        return f"{prefix}found unknown key `{unknown['key']}`{allowed}"
+    if missing := _MISSING.match(what):
+        return f"{prefix}key `{missing['key']}` is missing"
+    if what.startswith("Invalid enum value"):
+        return f"{prefix}found {_value_at(raw, path)!r}; allowed: {_literals_at(kind, path)}"
+    if what.startswith("Expected"):
+        found = _value_at(raw, path)
+        allowed = what.removeprefix("Expected ").split(", got")[0].replace("`", "")
+        return f"{prefix}found {found!r}; allowed: {allowed}"
+    return f"{prefix}{what}"
+
+
+def _steps(path: str) -> list[str | int]:
+    return [
+        int(i) if i else key for key, i in re.findall(r"([^.\[\]]+)(?![^\[]*\])|\[(\d*)\]", path)
+    ]
+
+
+def _value_at(raw: Any, path: str) -> Any:
+    for step in _steps(path):
+        try:
+            raw = raw[step]
+        except (KeyError, IndexError, TypeError):
+            return "nothing"
+    return raw
+
+
+def _fields_at(kind: Any, path: str) -> list[str]:
+    info = _type_at(kind, path)
+    if isinstance(info, msgspec.inspect.StructType):
+        return [f.encode_name for f in info.fields]
+    return []
+
+
+def _literals_at(kind: Any, path: str) -> str:
+    info = _type_at(kind, path)
+    values = info.values if isinstance(info, msgspec.inspect.LiteralType) else ()
+    return " or ".join(repr(v) for v in values)
+
+
+def _type_at(kind: Any, path: str) -> msgspec.inspect.Type | None:
+    info: msgspec.inspect.Type = msgspec.inspect.type_info(kind)
+    for step in _steps(path):
+        if isinstance(info, msgspec.inspect.StructType):
+            named = [f.type for f in info.fields if f.encode_name == step]
+            if not named:
+                return None
+            info = named[0]
+        elif isinstance(info, msgspec.inspect.DictType):
+            info = info.value_type
+        elif isinstance(info, msgspec.inspect.ListType | msgspec.inspect.VarTupleType):
+            info = info.item_type
+        if isinstance(info, msgspec.inspect.UnionType):
+            structs = [t for t in info.types if isinstance(t, msgspec.inspect.StructType)]
+            info = structs[0] if structs else info
+    return info

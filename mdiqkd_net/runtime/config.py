@@ -1,0 +1,106 @@
+"""Configuration of one node, read from TOML. Paths are relative to the file that names them."""
+
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from msgspec import Meta, Struct
+
+from mdiqkd_net.errors import ConfigError
+from mdiqkd_net.params import (
+    MAX_PULSES,
+    BellStateName,
+    Fiber,
+    ReceiverParams,
+    Security,
+    Source,
+    parse_toml,
+)
+
+NodeId = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+
+
+class Tls(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """This node's certificate and the authority that it trusts, as PEM files."""
+
+    authority: str
+    certificate: str
+    private_key: str
+
+
+class Remote(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Another node: the identity its certificate must carry, and where it listens."""
+
+    node: NodeId
+    address: str
+
+
+class SimulatedDevice(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="simulated"
+):
+    """Charles' receiver and both fibers in software; asks the transmitters for their light."""
+
+    light_listen: str
+    receiver: ReceiverParams
+    fibers: dict[NodeId, Fiber]
+    seed: int | None = None
+    """Of the simulated physics only; secrets never come from it. Absent: from the system."""
+
+
+class CharlesConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The relay."""
+
+    node: NodeId
+    listen: str
+    tls: Tls
+    device: SimulatedDevice
+    pulse_rate_hz: Annotated[int, Meta(ge=1, le=10**11)] = 10**9
+    segment_pulses: Annotated[int, Meta(ge=1, le=2**40)] = 2 * 10**9
+
+
+class Peer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A user to share keys with. The node with the greater id dials the other."""
+
+    node: NodeId
+    pads: str
+    n_pulses: Annotated[int, Meta(ge=1, le=MAX_PULSES)]
+    address: str | None = None
+    blocks: Annotated[int, Meta(ge=1)] = 1
+
+
+class EndpointConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A user's node."""
+
+    node: NodeId
+    listen: str
+    tls: Tls
+    relay: Remote
+    source: Source
+    security: Security
+    store: str
+    peers: list[Peer]
+    light: str | None = None
+    """Address of the simulated fiber; absent when the transmitter is real."""
+    bell_states: tuple[BellStateName, ...] = ("psi_minus", "psi_plus")
+    reconciler: Literal["cascade"] = "cascade"
+    qber_hint: Annotated[float, Meta(gt=0.0, lt=0.25)] = 0.02
+    """Z error rate that the first reconciliation of a pair starts from."""
+    patience_s: Annotated[float, Meta(gt=0.0, le=86400.0)] = 60.0
+    """How long a silent peer is waited for."""
+
+
+Config = TypeVar("Config", CharlesConfig, EndpointConfig)
+
+
+def read(path: Path, kind: type[Config]) -> Config:
+    """Read a node's configuration.
+
+    Raises:
+        ConfigError: Naming the file, the key, what was found and what is allowed.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not UTF-8 text") from None
+    return parse_toml(text, kind, str(path))
