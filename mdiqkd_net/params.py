@@ -76,8 +76,17 @@ class Fiber(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return units.transmittance(loss_db)
 
 
-class UserLink(Source, Fiber, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A user's settings and arm."""
+class UserLink(Source, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A user's settings and arm, in one table of a file."""
+
+    length_km: NonNegative
+    attenuation_db_per_km: NonNegative
+    insertion_loss_db: NonNegative = 0.0
+
+    @property
+    def transmittance(self) -> float:
+        """Of the arm, without the detector."""
+        return self.fiber.transmittance
 
     @property
     def source(self) -> Source:
