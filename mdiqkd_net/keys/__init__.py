@@ -1,1 +1,1 @@
-"""."""
+"""Secrets at rest: certificates, one-time pads and the key store. Blocking code, no trio."""

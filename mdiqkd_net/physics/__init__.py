@@ -1,1 +1,1 @@
-"""."""
+"""What light does: settings, amplitudes, fibers, interference, clicks. Pure functions."""

@@ -1,0 +1,142 @@
+"""Look at a node's key store, or take keys from it.
+
+A key is delivered once: what `take` prints is gone from the store before it is printed. The peer
+takes its copy with the same `--id`. Keys from simulated light are labelled, protect nothing, and
+are taken only with --allow-simulated.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from mdiqkd_net.errors import ConfigError, KeyStoreError
+
+if TYPE_CHECKING:
+    from mdiqkd_net.keys.records import DeliveredKey
+    from mdiqkd_net.keys.store import KeyStore
+
+_STATUS_COLUMNS = (
+    "peer", "origin", "available", "held", "delivered", "bits", "surplus_bits"
+)  # fmt: skip
+_LIST_COLUMNS = ("key_id", "peer", "origin", "state", "size_bits", "block_no", "index")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--store", type=Path, required=True, metavar="FILE", help="the store, as in the node's TOML"
+    )
+    common.add_argument("--peer", metavar="ID", help="the user who holds the same keys")
+    common.add_argument("--json", action="store_true", help="print JSON")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="status|list|take")
+    actions.add_parser("status", parents=[common], help="how many keys there are, per peer")
+    listing = actions.add_parser("list", parents=[common], help="the keys, without their values")
+    listing.add_argument("--state", choices=("held", "available", "delivered"))
+    take = actions.add_parser("take", parents=[common], help="deliver keys; exit code 1 if none")
+    what = take.add_mutually_exclusive_group()
+    what.add_argument("--count", type=int, default=1, metavar="N", help="this many, or none")
+    what.add_argument("--id", dest="key_id", metavar="UUID", help="the key of this name")
+    take.add_argument(
+        "--allow-simulated", action="store_true", help="also keys from simulated light"
+    )
+    take.add_argument(
+        "--out", type=Path, metavar="FILE", help="write them to a new file with mode 0600"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the arguments say."""
+    from mdiqkd_net.keys.store import KeyStore
+
+    with KeyStore.open(args.store, create=False) as store:
+        if args.action == "status":
+            rows = [asdict(row) for row in store.status() if args.peer in (None, row.peer)]
+            _print_rows(rows, _STATUS_COLUMNS, as_json=args.json)
+        elif args.action == "list":
+            rows = [asdict(row) for row in store.keys(args.peer, args.state)]
+            for row in rows:
+                row["block_id"] = row["block_id"].hex()
+            _print_rows(rows, _LIST_COLUMNS, as_json=args.json)
+        else:
+            _take(store, args)
+    return 0
+
+
+def _take(store: "KeyStore", args: argparse.Namespace) -> None:
+    peer = args.peer or _only_peer(store, args.store)
+    if args.out is None:
+        sys.stdout.write(_with_values(_delivered(store, peer, args), as_json=args.json))
+        return
+    with _new_file(args.out) as stream:
+        keys = _delivered(store, peer, args)
+        try:
+            stream.write(_with_values(keys, as_json=args.json))
+            stream.flush()
+            os.fsync(stream.fileno())
+        except OSError as error:
+            raise KeyStoreError(
+                f"{args.out}: {error.strerror}; {len(keys)} keys were delivered and are lost"
+            ) from None
+    rows = [{"key_id": key.key_id, "origin": key.origin} for key in keys]
+    _print_rows(rows, ("key_id", "origin"), as_json=args.json)
+
+
+def _delivered(store: "KeyStore", peer: str, args: argparse.Namespace) -> list["DeliveredKey"]:
+    if args.key_id is not None:
+        return [store.take(peer, key_id=args.key_id, allow_simulated=args.allow_simulated)]
+    return store.take_many(peer, args.count, allow_simulated=args.allow_simulated)
+
+
+def _only_peer(store: "KeyStore", path: Path) -> str:
+    from mdiqkd_net.keys.records import NoKeyError
+
+    peers = sorted({row.peer for row in store.status()})
+    if not peers:
+        raise NoKeyError(f"{path}: no keys yet")
+    if len(peers) > 1:
+        raise ConfigError(f"--peer: found none; allowed: {', '.join(peers)}")
+    return peers[0]
+
+
+def _with_values(keys: list["DeliveredKey"], *, as_json: bool) -> str:
+    if not as_json:
+        return "".join(f"{key.key_id} {key.origin} {key.value.hex()}\n" for key in keys)
+    rows = [{**asdict(key), "value": key.value.hex()} for key in keys]
+    return json.dumps(rows, indent=2) + "\n"
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[TextIO]:
+    """A new private file; removed again if nothing came to be written into it."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        raise ConfigError(f"{path}: exists already, and nothing is overwritten") from None
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            yield stream
+    except BaseException:
+        if path.stat().st_size == 0:
+            path.unlink()
+        raise
+
+
+def _print_rows(rows: list[dict[str, Any]], columns: tuple[str, ...], *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+        return
+    if not rows:
+        sys.stderr.write("no keys\n")
+        return
+    table = [columns, *(tuple(str(row[name]) for name in columns) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for line in table:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        sys.stdout.write("  ".join(cells).rstrip() + "\n")

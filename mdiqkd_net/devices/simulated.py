@@ -1,0 +1,246 @@
+"""A receiver in software: fibers, beam splitter and detectors of one pair of users."""
+
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdiqkd_net.blocks import N_STATES, ClickBlock, Segment
+from mdiqkd_net.errors import DeviceError
+from mdiqkd_net.params import MAX_PULSES, ReceiverParams
+from mdiqkd_net.physics.receiver import detect, draw_candidates, generator_state, pair_tables
+
+_CANDIDATES, _DETECTION = range(2)
+
+BATCH: Final = 32_768
+"""Candidates per question to the transmitters, unless told otherwise."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """Pulses that may have clicked: the receiver must see their light to decide.
+
+    Attributes:
+        segment: Number of the segment.
+        n_before: Pulses of the segment decided by earlier batches.
+        n_covered: Pulses of the segment decided once this batch is.
+        pulses: The candidates, relative to the segment, strictly increasing, (n,), int64; all in
+            n_before to n_covered - 1. May be empty.
+    """
+
+    segment: int
+    n_before: int
+    n_covered: int
+    pulses: NDArray[np.int64]
+
+
+class SimulatedReceiver:
+    """Charles' optics in two halves: which pulses might have clicked, and what they did.
+
+    For each segment: `begin`, then `next_candidates` until it returns None; every batch goes to
+    both transmitters, and their answer to `detect`, batches in the order they were drawn.
+
+    Candidates depend on the public light tables, transmittances, detector parameters and the
+    simulation's seed, never on a setting that a user chose or on a click. Asking for the states of
+    candidates therefore tells nobody anything about the choices, and the events among them tell no
+    more than a real receiver's clicks. Whoever runs this class sees the light, like a fiber does:
+    hand its `ClickBlock`s to the relay core, and nothing else.
+
+    Clicks are a function of the seed, the parameters, the segment's number and length and the
+    states, bit for bit, however the segment is cut into batches. A number that begins again on the
+    same receiver gets fresh randomness, and so does any other number. Reproducible on one build:
+    another math library may round a logarithm differently.
+
+    The halves share no mutable state: one thread may draw ahead while another detects. `begin` must
+    not overlap with either.
+
+    Args:
+        receiver: The optics behind both fibers.
+        transmittances: Of Alice's and Bob's arms, without the detectors.
+        light: Amplitudes (7, 2) of Alice's and Bob's states, as in `physics.time_bin`.
+        seed: Of the simulated physics, non-negative; keys never come from it.
+
+    Raises:
+        DeviceError: On parameters that no receiver has.
+    """
+
+    def __init__(
+        self,
+        *,
+        receiver: ReceiverParams,
+        transmittances: tuple[float, float],
+        light: tuple[NDArray[np.complex128], NDArray[np.complex128]],
+        seed: int | tuple[int, ...],
+    ) -> None:
+        self._tables = pair_tables(receiver=receiver, transmittances=transmittances, light=light)
+        self._seed = (seed,) if isinstance(seed, int) else tuple(seed)
+        if not self._seed or min(self._seed) < 0:
+            raise DeviceError(f"seed: found {seed}; allowed: integers of 0 or greater")
+        self._times_begun: Counter[int] = Counter()
+        self._segment: Segment | None = None
+        self._candidate_state = np.empty(0, dtype=np.uint64)
+        self._detection_state = np.empty(0, dtype=np.uint64)
+        self._n_drawn = 0
+        self._n_detected = 0
+
+    @property
+    def bound(self) -> float:
+        """Candidates per pulse, on average."""
+        return self._tables.bound
+
+    def begin(self, segment: Segment) -> None:
+        """Start a segment; batches of an earlier one are refused from now on.
+
+        Raises:
+            DeviceError: On a segment without a pulse, or of more than 10^15.
+        """
+        if not 1 <= segment.n_pulses <= MAX_PULSES:
+            raise DeviceError(
+                f"segment {segment.number}: found {segment.n_pulses} pulses; "
+                f"allowed: 1 to {MAX_PULSES}"
+            )
+        if segment.number < 0:
+            raise DeviceError(f"segment number: found {segment.number}; allowed: 0 or greater")
+        self._candidate_state = self._fresh_state(segment, _CANDIDATES)
+        self._detection_state = self._fresh_state(segment, _DETECTION)
+        self._times_begun[segment.number] += 1
+        self._segment = segment
+        self._n_drawn = 0
+        self._n_detected = 0
+
+    def next_candidates(self, max_candidates: int = BATCH) -> Candidates | None:
+        """The next pulses whose light must be seen, or None when the segment is exhausted.
+
+        The last batch covers the segment to its end and may be empty.
+
+        Raises:
+            DeviceError: Before `begin`, or if `max_candidates` is below 1.
+        """
+        segment = self._begun()
+        if max_candidates < 1:
+            raise DeviceError(f"max_candidates: found {max_candidates}; allowed: 1 or greater")
+        if self._n_drawn == segment.n_pulses:
+            return None
+        n_before = self._n_drawn
+        pulses, self._n_drawn = draw_candidates(
+            self._tables,
+            self._candidate_state,
+            position=n_before,
+            n_pulses=segment.n_pulses,
+            max_candidates=max_candidates,
+        )
+        return Candidates(
+            segment=segment.number, n_before=n_before, n_covered=self._n_drawn, pulses=pulses
+        )
+
+    def detect(
+        self,
+        candidates: Candidates,
+        states_alice: NDArray[np.uint8],
+        states_bob: NDArray[np.uint8],
+    ) -> ClickBlock:
+        """Let the light of a batch fall on the detectors; a refused call changes nothing.
+
+        Args:
+            candidates: The oldest batch that has not been detected.
+            states_alice: Alice's states at the candidates, (n,) uint8, 0 to 6.
+            states_bob: Bob's.
+
+        Raises:
+            DeviceError: On answers that do not fit the batch, and on a batch out of turn.
+        """
+        segment = self._begun()
+        if candidates.segment != segment.number or candidates.n_before != self._n_detected:
+            raise DeviceError(
+                f"batch out of turn: found segment {candidates.segment} from pulse "
+                f"{candidates.n_before}; allowed: segment {segment.number} from pulse "
+                f"{self._n_detected}"
+            )
+        for user, states in (("alice", states_alice), ("bob", states_bob)):
+            _check_states(user, states, candidates.pulses.size)
+        pulses, patterns = detect(
+            self._tables, self._detection_state, candidates.pulses, states_alice, states_bob
+        )
+        self._n_detected = candidates.n_covered
+        return ClickBlock(
+            segment=segment.number,
+            pulses=pulses,
+            patterns=patterns,
+            n_elapsed=candidates.n_covered,
+            last=candidates.n_covered == segment.n_pulses,
+        )
+
+    def _begun(self) -> Segment:
+        if self._segment is None:
+            raise DeviceError("no segment has begun")
+        return self._segment
+
+    def _fresh_state(self, segment: Segment, purpose: int) -> NDArray[np.uint64]:
+        key = (segment.number, self._times_begun[segment.number], purpose)
+        return generator_state(np.random.SeedSequence(self._seed, spawn_key=key))
+
+
+class LitReceiver:
+    """A simulated receiver together with somebody to ask for the light: a whole `Receiver`.
+
+    Questions run ahead of answers, so that the transmitters work while the detectors do.
+
+    Args:
+        optics: The simulated optics; nobody else may use them.
+        ask: Called with each batch in turn; may return before the answers are there.
+        collect: Called once per batch, in the same order; returns Alice's and Bob's states.
+        max_candidates: Per batch.
+        ahead: How many batches may be asked for before the oldest is detected.
+    """
+
+    def __init__(
+        self,
+        optics: SimulatedReceiver,
+        *,
+        ask: Callable[[Candidates], None],
+        collect: Callable[[], tuple[NDArray[np.uint8], NDArray[np.uint8]]],
+        max_candidates: int = BATCH,
+        ahead: int = 4,
+    ) -> None:
+        self._optics = optics
+        self._ask = ask
+        self._collect = collect
+        self._max_candidates = max_candidates
+        self._ahead = ahead
+        self._asked: deque[Candidates] = deque()
+
+    def begin(self, segment: Segment) -> None:
+        """Start a segment.
+
+        Raises:
+            DeviceError: Answers of the segment before are still to come.
+        """
+        if self._asked:
+            raise DeviceError(f"segment {segment.number}: {len(self._asked)} batches are open")
+        self._optics.begin(segment)
+
+    def next_clicks(self) -> ClickBlock | None:
+        """Clicks of the next batch, or None after the last."""
+        while len(self._asked) < self._ahead:
+            candidates = self._optics.next_candidates(self._max_candidates)
+            if candidates is None:
+                break
+            self._ask(candidates)
+            self._asked.append(candidates)
+        if not self._asked:
+            return None
+        states = self._collect()
+        return self._optics.detect(self._asked.popleft(), *states)
+
+
+def _check_states(user: str, states: NDArray[np.uint8], n: int) -> None:
+    if states.shape != (n,) or states.dtype != np.uint8:
+        raise DeviceError(
+            f"states of {user}: found shape {states.shape} of {states.dtype}; "
+            f"allowed: ({n},) of uint8"
+        )
+    if n and (top := int(states.max())) >= N_STATES:
+        raise DeviceError(f"states of {user}: found state {top}; allowed: 0 to {N_STATES - 1}")

@@ -1,0 +1,110 @@
+"""Sealing of keys at rest: AES-256-GCM-SIV (RFC 8452) under a store key in a file of its own.
+
+Whoever has the database but not the store key learns the sizes and the fates of keys, not their
+values. This protection is computational; the store key belongs on storage that backups of the
+database do not include.
+"""
+
+import os
+import secrets
+import struct
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
+
+from mdiqkd_net.errors import KeyStoreError
+from mdiqkd_net.keys.files import PRIVATE, check_private, sync_directory
+from mdiqkd_net.keys.records import BlockMeta
+
+STORE_KEY_BYTES: Final = 32
+NONCE_BYTES: Final = 12
+
+
+class Sealer:
+    """Seals and opens secrets under one store key."""
+
+    def __init__(self, store_key: bytes | bytearray) -> None:
+        self._cipher = AESGCMSIV(store_key)
+
+    def seal(self, secret: bytes, bound: bytes) -> bytes:
+        """Encrypt `secret` and bind it to `bound`; returns nonce, ciphertext and tag."""
+        nonce = os.urandom(NONCE_BYTES)
+        return nonce + self._cipher.encrypt(nonce, secret, bound)
+
+    def unseal(self, sealed: bytes, bound: bytes) -> bytes:
+        """Decrypt what `seal` made.
+
+        Raises:
+            KeyStoreError: If one bit of `sealed` or `bound` differs, or the store key.
+        """
+        try:
+            return self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], bound)
+        except (InvalidTag, ValueError):
+            raise KeyStoreError("a sealed record does not open") from None
+
+
+def bound_prefix(meta: BlockMeta, key_size_bits: int) -> bytes:
+    """The part of the bound data that all keys of a block share: every field that never changes.
+
+    So nobody can turn a simulated key into a measured one, or move it to another pair, by editing
+    the database.
+    """
+    fields = (
+        b"mdiqkd1 sealed key",
+        meta.block_id,
+        *(text.encode() for text in (*meta.pair, meta.owner, meta.origin)),
+        struct.pack(">QdI", meta.block_no, meta.eps, key_size_bits),
+        meta.leak_model.encode(),
+        meta.created_utc.encode(),
+    )
+    return b"".join(len(part).to_bytes(4, "big") + part for part in fields)
+
+
+def create_store_key(path: Path) -> None:
+    """Make a store key (mode 0600) unless there is one.
+
+    The file appears whole or not at all, also when two processes try at once.
+
+    Raises:
+        KeyStoreError: If the disk refuses.
+    """
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(os.urandom(STORE_KEY_BYTES))
+                stream.flush()
+                os.fsync(stream.fileno())
+            path.hardlink_to(draft)
+        except FileExistsError:
+            pass  # made by another process, or left by a run that ended before the database began
+        finally:
+            draft.unlink()
+        sync_directory(path.parent)
+    except OSError as error:
+        raise KeyStoreError(f"{path}: {error.strerror}") from None
+
+
+def load_sealer(path: Path) -> Sealer:
+    """Read a store key.
+
+    Raises:
+        KeyStoreError: If it is missing, of the wrong size, or open to others.
+    """
+    store_key = bytearray(STORE_KEY_BYTES + 1)
+    try:
+        with path.open("rb", buffering=0) as stream:
+            check_private(os.fstat(stream.fileno()), path)
+            n_read = stream.readinto(store_key)
+    except OSError as error:
+        raise KeyStoreError(
+            f"{path}: {error.strerror}; without this file no key of the store can be opened"
+        ) from None
+    if n_read != STORE_KEY_BYTES:
+        raise KeyStoreError(f"{path}: no store key: allowed: exactly {STORE_KEY_BYTES} bytes")
+    sealer = Sealer(store_key[:STORE_KEY_BYTES])
+    store_key[:] = bytes(len(store_key))
+    return sealer

@@ -1,0 +1,139 @@
+"""Frames: a fixed header of 24 bytes, then one MessagePack map (spec 2).
+
+The header lets a receiver refuse by type, size and sequence number before it allocates anything.
+"""
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from mdiqkd_net.errors import WireError
+
+HEADER: Final = struct.Struct(">IHBBQII")
+HEADER_BYTES: Final = HEADER.size
+WIRE_VERSION: Final = 1
+MAX_BODY_BYTES: Final = 4 << 20
+CRITICAL: Final = 0x8000
+UNKNOWN_BODY_BYTES: Final = 64 << 10
+"""What an unknown frame that may be ignored is allowed to hold."""
+
+BAD_HEADER, TOO_LARGE, NOT_CANONICAL, SCHEMA, BAD_SEQUENCE, UNKNOWN_CRITICAL = range(0x0101, 0x0107)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame as it came, or as it goes.
+
+    Attributes:
+        kind: Message type.
+        stream: Block number on the endpoint link, session handle on a relay link; 0 = the link.
+        seq: Number of this frame in its stream and direction, from 0.
+        ack: Frames of the other direction of the stream that the sender had received.
+        raw: Header and body; transcripts hash these bytes, never a re-encoding.
+    """
+
+    kind: int
+    stream: int
+    seq: int
+    ack: int
+    raw: bytes
+
+    @property
+    def body(self) -> bytes:
+        """The MessagePack map."""
+        return self.raw[HEADER_BYTES:]
+
+
+class FrameReader:
+    """Cut a byte stream into frames; knows nothing of sockets or of messages.
+
+    Args:
+        caps: Largest body of each known type, in bytes.
+    """
+
+    def __init__(self, caps: Mapping[int, int]) -> None:
+        self._caps = caps
+        self._buffer = bytearray()
+        self.n_ignored = 0
+
+    def receive_data(self, data: bytes | bytearray | memoryview) -> list[Frame]:
+        """Buffer `data` and return every frame that it completes, oldest first.
+
+        Raises:
+            WireError: A header that cannot be ours. The reader must not be used afterwards.
+        """
+        self._buffer += data
+        frames: list[Frame] = []
+        while len(self._buffer) >= HEADER_BYTES:
+            length, kind, version, flags, stream, seq, ack = HEADER.unpack_from(self._buffer)
+            self._check(length, kind, version, flags)
+            end = HEADER_BYTES + length
+            if len(self._buffer) < end:
+                break
+            with memoryview(self._buffer) as view:
+                raw = bytes(view[:end])
+            del self._buffer[:end]
+            if kind in self._caps:
+                frames.append(Frame(kind, stream, seq, ack, raw))
+            else:
+                self.n_ignored += 1
+        return frames
+
+    @property
+    def mid_frame(self) -> bool:
+        """Whether the stream stopped inside a frame."""
+        return bool(self._buffer)
+
+    def _check(self, length: int, kind: int, version: int, flags: int) -> None:
+        if version != WIRE_VERSION:
+            raise WireError(f"frame version: found {version}; allowed: {WIRE_VERSION}", BAD_HEADER)
+        if flags:
+            raise WireError(f"frame flags: found {flags:#04x}; allowed: 0", BAD_HEADER)
+        if kind not in self._caps and kind & CRITICAL:
+            raise WireError(f"frame type {kind:#06x} is unknown and critical", UNKNOWN_CRITICAL)
+        cap = self._caps.get(kind, UNKNOWN_BODY_BYTES)
+        if length > cap:
+            raise WireError(
+                f"frame type {kind:#06x}: found {length} body bytes; allowed: {cap}", TOO_LARGE
+            )
+
+
+class Sequencer:
+    """Number the frames of one link, per stream and direction, and refuse gaps."""
+
+    def __init__(self) -> None:
+        self._sent: dict[int, int] = {}
+        self._received: dict[int, int] = {}
+
+    def seal(self, kind: int, body: bytes, stream: int = 0) -> Frame:
+        """Make the next frame of `stream`."""
+        seq = self._sent.get(stream, 0)
+        ack = self._received.get(stream, 0)
+        self._sent[stream] = seq + 1
+        header = HEADER.pack(len(body), kind, WIRE_VERSION, 0, stream, seq, ack)
+        return Frame(kind, stream, seq, ack, header + body)
+
+    def accept(self, frame: Frame) -> None:
+        """Count a received frame.
+
+        Raises:
+            WireError: A frame is missing, doubled, or acknowledges what was never sent.
+        """
+        expected = self._received.get(frame.stream, 0)
+        if frame.seq != expected:
+            raise WireError(
+                f"stream {frame.stream}: found frame {frame.seq}; allowed: {expected}",
+                BAD_SEQUENCE,
+            )
+        if frame.ack > self._sent.get(frame.stream, 0):
+            raise WireError(
+                f"stream {frame.stream}: frame {frame.seq} acknowledges {frame.ack} frames; "
+                f"sent: {self._sent.get(frame.stream, 0)}",
+                BAD_SEQUENCE,
+            )
+        self._received[frame.stream] = expected + 1
+
+    def forget(self, frame: Frame) -> None:
+        """Take back `accept`: the frame's message was refused."""
+        self._received[frame.stream] = frame.seq

@@ -1,0 +1,344 @@
+"""Every message: one frozen class, one type number, one size cap, one clause of the spec.
+
+The wire carries no floats. Intensities and probabilities are integers of 1e-9; the three numbers
+of the security budget travel as the bits of an IEEE 754 binary64.
+"""
+
+from typing import Annotated, ClassVar, Final, Literal
+
+from msgspec import Meta, Struct
+
+from mdiqkd_net.params import MAX_PULSES
+from mdiqkd_net.units import NANO
+from mdiqkd_net.wire.bulk import Bulk, Rice
+
+KIB: Final = 1 << 10
+MIB: Final = 1 << 20
+
+NodeName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+Natural = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Pulses = Annotated[int, Meta(ge=1, le=MAX_PULSES)]
+Bytes16 = Annotated[bytes, Meta(min_length=16, max_length=16)]
+Bytes32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
+Nano = Annotated[int, Meta(ge=0, le=100 * NANO)]
+Code = Annotated[int, Meta(ge=0, le=0xFFFF)]
+Float64Bits = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
+class Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all messages."""
+
+    TYPE: ClassVar[int] = 0
+    CAP: ClassVar[int] = 256
+
+
+class Hello(Message, frozen=True):
+    """First message of either side of any link: who I am (spec 4.1)."""
+
+    TYPE: ClassVar[int] = 0x8001
+    CAP: ClassVar[int] = 4 * KIB
+
+    impl: Annotated[str, Meta(max_length=64)]
+    node: NodeName
+    nonce: Bytes32
+    role: Literal["endpoint", "relay", "transmitter", "receiver"]
+    versions: Annotated[list[int], Meta(min_length=1, max_length=16)]
+
+
+class Goodbye(Message, frozen=True):
+    """The sender has finished and closes the link (spec 4.3)."""
+
+    TYPE: ClassVar[int] = 0x8005
+    CAP: ClassVar[int] = 64
+
+    code: Code
+
+
+class Error(Message, frozen=True):
+    """The sender refuses something and closes the link; codes in spec 8."""
+
+    TYPE: ClassVar[int] = 0x800F
+    CAP: ClassVar[int] = 128
+
+    code: Code
+
+
+class PairRequest(Message, frozen=True):
+    """Endpoint to relay: I want a block with this peer (spec 5.1)."""
+
+    TYPE: ClassVar[int] = 0x8101
+    CAP: ClassVar[int] = KIB
+
+    n_pulses: Pulses
+    peer: NodeName
+
+
+class PairReady(Message, frozen=True):
+    """Relay to both users: your session is next; these are its parameters (spec 5.2)."""
+
+    TYPE: ClassVar[int] = 0x8102
+    CAP: ClassVar[int] = 4 * KIB
+
+    n_pulses: Pulses
+    pulse_rate_hz: Natural
+    relay_key: Bytes32
+    segment_pulses: Pulses
+    session: Bytes16
+    users: Annotated[list[NodeName], Meta(min_length=2, max_length=2)]
+
+
+class PairArmed(Message, frozen=True):
+    """Endpoint to relay: my transmitter is ready for the session (spec 5.3)."""
+
+    TYPE: ClassVar[int] = 0x8103
+
+    session: Bytes16
+
+
+class PairAborted(Message, frozen=True):
+    """Relay to a user: the session ends here, there will be no more announcements (spec 5.6)."""
+
+    TYPE: ClassVar[int] = 0x8104
+
+    code: Code
+    session: Bytes16
+
+
+class Announcement(Message, frozen=True):
+    """Relay to both users: which pulses of [base, covered), and which Bell state (spec 5.4)."""
+
+    TYPE: ClassVar[int] = 0x8105
+    CAP: ClassVar[int] = 2 * MIB
+
+    base: Natural
+    batch: Natural
+    covered: Natural
+    outcomes: Bulk  # b1: 0 = psi_minus, 1 = psi_plus
+    pulses: Rice
+    segment: Natural
+    signature: Signature
+
+
+class AnnouncementsClosed(Message, frozen=True):
+    """Relay to both users: that was all of the session (spec 5.5)."""
+
+    TYPE: ClassVar[int] = 0x8106
+
+    batches: Natural
+    count: Natural
+    signature: Signature
+
+
+class SourceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A user's x, y, z: mean photon number and probability, each in 1e-9."""
+
+    intensities: Annotated[list[Nano], Meta(min_length=3, max_length=3)]
+    probabilities: Annotated[list[Nano], Meta(min_length=3, max_length=3)]
+
+
+class BlockOpen(Message, frozen=True):
+    """Coordinator to participant: this block, on this session, with these parameters (spec 6.1)."""
+
+    TYPE: ClassVar[int] = 0x8202
+    CAP: ClassVar[int] = 16 * KIB
+
+    bell_states: Annotated[list[Literal["psi_minus", "psi_plus"]], Meta(max_length=2)]
+    block: Natural
+    eps_cor: Float64Bits
+    eps_sec: Float64Bits
+    f_ec: Float64Bits
+    reconciler: Annotated[str, Meta(max_length=32)]
+    session_digest: Bytes32
+    source: SourceSettings
+
+
+class BlockOpened(Message, frozen=True):
+    """Participant to coordinator: the same session and parameters, and my own source (spec 6.1)."""
+
+    TYPE: ClassVar[int] = 0x8203
+    CAP: ClassVar[int] = 4 * KIB
+
+    block: Natural
+    session_digest: Bytes32
+    source: SourceSettings
+
+
+class Gate(Message, frozen=True):
+    """Either endpoint: proof that I hold this announcement list, under a fresh key (spec 6.2)."""
+
+    TYPE: ClassVar[int] = 0x8204
+
+    batches: Natural
+    count: Natural
+    digest: Bytes16
+    hash_key: Bytes32
+
+
+class Sift(Message, frozen=True):
+    """Either endpoint, after the gate only: settings of the announced pulses (spec 6.3)."""
+
+    TYPE: ClassVar[int] = 0x8301
+    CAP: ClassVar[int] = 2 * MIB
+
+    chunk: Natural
+    settings: Bulk  # u2: 0 = o, 1 = x, 2 = y, 3 = z
+
+
+class SiftDone(Message, frozen=True):
+    """Either endpoint: all settings are out; fresh randomness fixes the order (spec 6.3)."""
+
+    TYPE: ClassVar[int] = 0x8302
+
+    count: Natural
+    nonce: Bytes16
+
+
+class EstimationBits(Message, frozen=True):
+    """Either endpoint: my bits of events where both users chose x or y (spec 6.4)."""
+
+    TYPE: ClassVar[int] = 0x8303
+    CAP: ClassVar[int] = 2 * MIB
+
+    bits: Bulk
+    chunk: Natural
+    last: bool
+
+
+class ReconcileStart(Message, frozen=True):
+    """Coordinator: public seed and error rate estimate of one key chunk (spec 6.5)."""
+
+    TYPE: ClassVar[int] = 0x8401
+    CAP: ClassVar[int] = 4 * KIB
+
+    bits: Natural
+    chunk: Natural
+    qber: Nano
+    seed: Bytes32
+
+
+class Reconcile(Message, frozen=True):
+    """Either endpoint: one round of the scheme; the payload is the scheme's own (spec 6.5)."""
+
+    TYPE: ClassVar[int] = 0x8402
+    CAP: ClassVar[int] = 4 * MIB
+
+    chunk: Natural
+    payload: bytes
+    round: Natural
+
+
+class Verify(Message, frozen=True):
+    """Coordinator: universal hash of the reconciled key under a fresh public key (spec 6.6)."""
+
+    TYPE: ClassVar[int] = 0x8501
+
+    bits: Natural
+    digest: Bytes16
+    hash_key: Bytes16
+
+
+class Verified(Message, frozen=True):
+    """Participant: whether my hash is the same, and how many bits I corrected (spec 6.6)."""
+
+    TYPE: ClassVar[int] = 0x8502
+
+    corrected: Natural
+    ok: bool
+
+
+class AmplifySeed(Message, frozen=True):
+    """Coordinator: the length, and a part of the public seed, drawn after verification (6.7)."""
+
+    TYPE: ClassVar[int] = 0x8503
+    CAP: ClassVar[int] = 4 * MIB
+
+    bits: Natural
+    part: Natural
+    parts: Natural
+    seed: bytes
+
+
+class Prepare(Message, frozen=True):
+    """Coordinator: final length; I hold the key durably (spec 6.8)."""
+
+    TYPE: ClassVar[int] = 0x8601
+    CAP: ClassVar[int] = 512
+
+    block_id: Bytes16
+    bits: Natural
+    pad: Natural
+    tag: Bytes16
+
+
+class Vote(Message, frozen=True):
+    """Participant: I hold the same key durably (spec 6.8)."""
+
+    TYPE: ClassVar[int] = 0x8602
+
+    pad: Natural
+    tag: Bytes16
+
+
+class Commit(Message, frozen=True):
+    """Coordinator: the key may be used (spec 6.8)."""
+
+    TYPE: ClassVar[int] = 0x8603
+
+    pad: Natural
+    tag: Bytes16
+
+
+class Committed(Message, frozen=True):
+    """Participant: so it is here (spec 6.8)."""
+
+    TYPE: ClassVar[int] = 0x8604
+
+    pad: Natural
+    tag: Bytes16
+
+
+class BlockAborted(Message, frozen=True):
+    """Either endpoint: this block ends without a key; the reason stays local (spec 6.9)."""
+
+    TYPE: ClassVar[int] = 0x8605
+
+    code: Code
+
+
+class LightArm(Message, frozen=True):
+    """Transmitter to simulated fiber: the public description of my light (spec 7.1)."""
+
+    TYPE: ClassVar[int] = 0x8901
+    CAP: ClassVar[int] = 4 * KIB
+
+    session: Bytes16
+    source: SourceSettings
+
+
+class LightAsk(Message, frozen=True):
+    """Simulated fiber to transmitter: what did you send at these pulses (spec 7.2)."""
+
+    TYPE: ClassVar[int] = 0x8902
+    CAP: ClassVar[int] = 4 * MIB
+
+    base: Natural
+    gaps: Bulk
+    segment: Natural
+    session: Bytes16
+
+
+class Light(Message, frozen=True):
+    """Transmitter to simulated fiber: the states of those pulses, in order (spec 7.2)."""
+
+    TYPE: ClassVar[int] = 0x8903
+    CAP: ClassVar[int] = 4 * MIB
+
+    states: Bulk
+
+
+def _every_message(base: type[Message]) -> list[type[Message]]:
+    return base.__subclasses__()
+
+
+BY_TYPE: Final[dict[int, type[Message]]] = {m.TYPE: m for m in _every_message(Message)}

@@ -1,0 +1,211 @@
+import json
+import stat
+import uuid
+
+import pytest
+
+from mdiqkd_net.blocks import SecretKey
+from mdiqkd_net.cli import main
+from mdiqkd_net.keys.records import BlockMeta
+from mdiqkd_net.keys.store import KeyStore
+
+
+def add_block(path, no, *, peer="bob", origin="simulated", release=True):
+    """Put four keys into a store; return their bytes in hex."""
+    block_id = no.to_bytes(16, "big")
+    value = bytes((no * 91 + i) & 0xFF for i in range(128))
+    meta = BlockMeta(
+        block_id=block_id,
+        pair=("alice", peer),
+        owner="alice",
+        peer=peer,
+        block_no=no,
+        origin=origin,
+        eps=1e-10,
+        leak_model="none",
+    )
+    with KeyStore.open(path) as store:
+        store.hold(meta, SecretKey(block_id=block_id, n_bits=1024, origin=origin, value=value))
+        if release:
+            store.release(block_id)
+    return [value[i : i + 32].hex() for i in range(0, 128, 32)]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "alice.db"
+
+
+@pytest.fixture
+def run(path, capsys):
+    def call(action, *args):
+        code = main(["keys", action, "--store", str(path), *args])
+        output = capsys.readouterr()
+        return code, output.out, output.err
+
+    return call
+
+
+def test_status_counts_per_peer_and_labels_the_origin(path, run):
+    add_block(path, 1)
+    add_block(path, 2, release=False)
+    add_block(path, 3, peer="carol", origin="measured")
+    code, out, err = run("status")
+    assert (code, err) == (0, "")
+    assert [line.split() for line in out.splitlines()] == [
+        ["peer", "origin", "available", "held", "delivered", "bits", "surplus_bits"],
+        ["bob", "simulated", "4", "4", "0", "1024", "0"],
+        ["carol", "measured", "4", "0", "0", "1024", "0"],
+    ]
+    code, out, _ = run("status", "--json", "--peer", "carol")
+    assert json.loads(out) == [
+        {
+            "peer": "carol",
+            "origin": "measured",
+            "available": 4,
+            "held": 0,
+            "delivered": 0,
+            "bits": 1024,
+            "surplus_bits": 0,
+        }
+    ]
+
+
+def test_list_shows_names_and_no_values(path, run):
+    values = add_block(path, 1)
+    code, out, _ = run("list")
+    assert code == 0
+    lines = [line.split() for line in out.splitlines()[1:]]
+    assert [line[1:] for line in lines] == [
+        ["bob", "simulated", "available", "256", "1", str(i)] for i in range(4)
+    ]
+    assert all(uuid.UUID(line[0]).version == 8 for line in lines)
+    _, as_json, _ = run("list", "--json", "--state", "available", "--peer", "bob")
+    rows = json.loads(as_json)
+    assert [row["key_id"] for row in rows] == [line[0] for line in lines]
+    assert {row["origin"] for row in rows} == {"simulated"}
+    assert not any(value in out + as_json for value in values)
+    assert run("list", "--state", "delivered")[1:] == ("", "no keys\n")
+
+
+def test_take_prints_id_origin_and_value_once(path, run):
+    values = add_block(path, 1)
+    code, out, err = run("take", "--peer", "bob", "--allow-simulated")
+    assert (code, err) == (0, "")
+    name, origin, value = out.split()
+    assert (origin, value) == ("simulated", values[0])
+    code, out, err = run("take", "--peer", "bob", "--id", name, "--allow-simulated")
+    assert (code, out) == (1, "")
+    assert "delivered before" in err
+
+
+def test_take_guesses_the_only_peer(path, run):
+    values = add_block(path, 1, origin="measured")
+    assert run("take")[1].split()[1:] == ["measured", values[0]]
+    add_block(path, 2, peer="carol")
+    code, out, err = run("take")
+    assert (code, out) == (2, "")
+    assert "allowed: bob, carol" in err
+
+
+def test_take_by_id_and_by_number_as_json(path, run):
+    values = add_block(path, 1, origin="measured")
+    names = [row["key_id"] for row in json.loads(run("list", "--json")[1])]
+    (row,) = json.loads(run("take", "--id", names[2], "--json")[1])
+    assert (row["key_id"], row["value"], row["origin"]) == (names[2], values[2], "measured")
+    rows = json.loads(run("take", "--count", "3", "--json")[1])
+    assert [row["value"] for row in rows] == [values[0], values[1], values[3]]
+
+
+def test_simulated_keys_are_refused_with_advice(path, run):
+    add_block(path, 1)
+    code, out, err = run("take")
+    assert (code, out) == (2, "")
+    assert "simulated" in err
+    assert "--allow-simulated" in err
+    assert "Traceback" not in err
+
+
+def test_there_is_a_code_for_no_key(path, run):
+    KeyStore.open(path).close()
+    assert run("take")[:2] == (1, "")
+    add_block(path, 1, origin="measured", release=False)
+    assert run("take")[:2] == (1, "")
+    assert run("take", "--count", "5")[:2] == (1, "")
+    assert run("status")[0] == 0
+
+
+def test_too_many_at_once_takes_none(path, run):
+    add_block(path, 1, origin="measured")
+    code, out, err = run("take", "--count", "5")
+    assert (code, out) == (1, "")
+    assert "4 keys with 'bob' are available; asked for 5" in err
+    assert json.loads(run("status", "--json")[1])[0]["available"] == 4
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_keys_go_to_a_private_file_and_not_to_the_screen(path, run, tmp_path, as_json):
+    values = add_block(path, 1)
+    target = tmp_path / "keys.txt"
+    flags = ["--json"] if as_json else []
+    code, out, _ = run("take", "--count", "2", "--allow-simulated", "--out", str(target), *flags)
+    assert code == 0
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    assert all(value in target.read_text() for value in values[:2])
+    assert not any(value in out for value in values)
+    assert out.count("simulated") == 2
+    if as_json:
+        assert [row["value"] for row in json.loads(target.read_text())] == values[:2]
+
+
+def test_an_existing_file_is_kept_and_no_key_is_lost(path, run, tmp_path):
+    add_block(path, 1, origin="measured")
+    target = tmp_path / "keys.txt"
+    target.write_text("precious")
+    code, _, err = run("take", "--out", str(target))
+    assert code == 2
+    assert "exists already" in err
+    assert target.read_text() == "precious"
+    assert json.loads(run("status", "--json")[1])[0]["delivered"] == 0
+
+
+def test_without_a_key_no_file_is_left(path, run, tmp_path):
+    add_block(path, 1)
+    target = tmp_path / "keys.txt"
+    assert run("take", "--out", str(target))[0] == 2
+    assert not target.exists()
+
+
+def test_a_full_disk_confesses_the_loss(path, run, tmp_path, monkeypatch):
+    add_block(path, 1, origin="measured")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    code, out, err = run("take", "--out", str(tmp_path / "keys.txt"))
+    assert (code, out) == (4, "")
+    assert "No space left on device; 1 keys were delivered and are lost" in err
+
+
+@pytest.mark.parametrize("action", ["status", "list", "take"])
+def test_a_missing_store_is_an_error_and_is_not_made(path, run, action):
+    code, out, err = run(action)
+    assert (code, out) == (4, "")
+    assert f"{path}: no such key store" in err
+    assert list(path.parent.iterdir()) == []
+
+
+def test_bad_usage_has_its_code(path, run):
+    add_block(path, 1)
+    assert run("take", "--id", "first")[0] == 2
+    assert run("take", "--count", "0")[0] == 2
+    assert run("take", "--count", "2", "--id", str(uuid.uuid4()))[0] == 2
+    assert main(["keys"]) == 2
+    assert main(["keys", "status"]) == 2
+
+
+def test_an_empty_store_says_so(path, run):
+    KeyStore.open(path).close()
+    assert run("status") == (0, "", "no keys\n")
+    assert run("status", "--json") == (0, "[]\n", "")

@@ -1,0 +1,51 @@
+import pytest
+
+from mdiqkd_net.blocks import SecretKey
+from mdiqkd_net.keys.records import BlockMeta
+from mdiqkd_net.keys.store import KeyStore
+
+
+def _block(no: int = 1, *, origin: str = "measured", owner: str = "alice", n_bits: int = 1024):
+    """A block of known bytes, and what the store is told of it."""
+    block_id = no.to_bytes(16, "big")
+    pair = ("alice", "bob")
+    meta = BlockMeta(
+        block_id=block_id,
+        pair=pair,
+        owner=owner,
+        peer=pair[1 - pair.index(owner)],
+        block_no=no,
+        origin=origin,
+        eps=1e-10,
+        leak_model="none",
+    )
+    stream = bytes((no * 31 + i * 7 + (i >> 8)) & 0xFF for i in range((n_bits + 7) // 8))
+    return meta, SecretKey(block_id=block_id, n_bits=n_bits, origin=origin, value=stream)
+
+
+def _fill(store: KeyStore, *args, **kwargs) -> bytes:
+    meta, key = _block(*args, **kwargs)
+    store.hold(meta, key)
+    store.release(meta.block_id)
+    return key.value
+
+
+@pytest.fixture(scope="session")
+def block():
+    return _block
+
+
+@pytest.fixture(scope="session")
+def fill():
+    return _fill
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "alice.db"
+
+
+@pytest.fixture
+def store(path):
+    with KeyStore.open(path) as opened:
+        yield opened

@@ -1,0 +1,91 @@
+"""Framing: any chunking, every refusal."""
+
+import itertools
+import struct
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mdiqkd_net.errors import WireError
+from mdiqkd_net.wire.frames import HEADER, Frame, FrameReader, Sequencer
+
+CAPS = {0x8001: 64, 0x0002: 64}
+
+
+@settings(max_examples=50, deadline=None)
+@given(bodies=st.lists(st.binary(max_size=64), max_size=6), data=st.data())
+def test_frames_survive_any_chunking(bodies, data):
+    sender = Sequencer()
+    sent = [sender.seal(0x8001, body, stream=3) for body in bodies]
+    stream = b"".join(frame.raw for frame in sent)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=20)))
+    reader, got = FrameReader(CAPS), []
+    for start, stop in itertools.pairwise([0, *cuts, len(stream)]):
+        got += reader.receive_data(stream[start:stop])
+    assert got == sent
+    assert [frame.body for frame in got] == bodies
+    assert not reader.mid_frame
+
+
+@pytest.mark.parametrize(
+    ("header", "code", "words"),
+    [
+        ((0, 0x8001, 2, 0, 0, 0, 0), 0x0101, "version"),
+        ((0, 0x8001, 1, 4, 0, 0, 0), 0x0101, "flags"),
+        ((65, 0x8001, 1, 0, 0, 0, 0), 0x0102, "allowed: 64"),
+        ((2**32 - 1, 0x0002, 1, 0, 0, 0, 0), 0x0102, "allowed: 64"),
+        ((0, 0x9999, 1, 0, 0, 0, 0), 0x0106, "unknown and critical"),
+        ((1 << 20, 0x1999, 1, 0, 0, 0, 0), 0x0102, "allowed: 65536"),
+    ],
+)
+def test_a_bad_header_is_refused_before_its_body_comes(header, code, words):
+    with pytest.raises(WireError, match=words) as refused:
+        FrameReader(CAPS).receive_data(HEADER.pack(*header))
+    assert refused.value.abort_code == code
+
+
+def test_unknown_frames_that_are_not_critical_are_skipped():
+    reader = FrameReader(CAPS)
+    unknown = HEADER.pack(3, 0x1234, 1, 0, 0, 0, 0) + b"abc"
+    known = Sequencer().seal(0x0002, b"x").raw
+    assert [frame.body for frame in reader.receive_data(unknown + known)] == [b"x"]
+    assert reader.n_ignored == 1
+
+
+def test_sequence_numbers_are_per_stream_and_direction():
+    ours, theirs = Sequencer(), Sequencer()
+    first, second = ours.seal(0x8001, b"", 1), ours.seal(0x8001, b"", 2)
+    assert (first.seq, second.seq) == (0, 0)
+    theirs.accept(first)
+    answer = theirs.seal(0x8001, b"", 1)
+    assert (answer.seq, answer.ack) == (0, 1)
+    ours.accept(answer)
+
+
+@pytest.mark.parametrize("seq", [1, 7, 2**32 - 1])
+def test_a_gap_is_refused_and_changes_nothing(seq):
+    sequencer = Sequencer()
+    with pytest.raises(WireError, match="allowed: 0"):
+        sequencer.accept(Frame(0x8001, 0, seq, 0, b""))
+    sequencer.accept(Frame(0x8001, 0, 0, 0, b""))
+
+
+def test_a_repetition_is_refused():
+    sequencer = Sequencer()
+    frame = Frame(0x8001, 0, 0, 0, b"")
+    sequencer.accept(frame)
+    with pytest.raises(WireError, match="found frame 0; allowed: 1"):
+        sequencer.accept(frame)
+    sequencer.forget(frame)
+    sequencer.accept(frame)
+
+
+def test_an_acknowledgment_of_the_future_is_refused():
+    with pytest.raises(WireError, match="acknowledges 1 frames"):
+        Sequencer().accept(Frame(0x8001, 0, 0, 1, b""))
+
+
+def test_the_header_is_24_bytes_big_endian():
+    frame = Sequencer().seal(0x8001, b"ab", 5)
+    assert struct.unpack(">IHBBQII", frame.raw[:24]) == (2, 0x8001, 1, 0, 5, 0, 0)
