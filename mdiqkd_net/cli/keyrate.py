@@ -1,0 +1,230 @@
+"""Finite-key analysis: how much key measured counts are worth, or a link would give.
+
+`--counts` takes a file of measured counts (the CSV of three lines, or TOML), `--link` the TOML
+description of a link. Exit code 0 if there is a key, 1 if there is none.
+"""
+
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mdiqkd_net.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+EXIT_NO_KEY = 1
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the verb."""
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--counts", type=Path, metavar="FILE", help="measured counts, CSV or TOML")
+    what.add_argument("--link", type=Path, metavar="FILE", help="description of a link, TOML")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of a report")
+    parser.add_argument(
+        "--eps-sec", type=float, metavar="EPS", help="secrecy budget (file, or 1e-10)"
+    )
+    parser.add_argument(
+        "--eps-cor", type=float, metavar="EPS", help="correctness budget (file, or 1e-15)"
+    )
+    parser.add_argument(
+        "--f-ec", type=float, metavar="F", help="efficiency of reconciliation (file, or 1.16)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Analyze, print, and say by the exit code whether there is a key."""
+    overrides = _overrides(args)
+    if args.counts is not None:
+        result = _analyze_counts(args.counts, overrides)
+    else:
+        result = _predict_link(args.link, overrides)
+    if args.json:
+        sys.stdout.write(json.dumps(result, indent=2, allow_nan=False) + "\n")
+    else:
+        _report(result)
+    return 0 if result["key_length_bits"] > 0 else EXIT_NO_KEY
+
+
+def _overrides(args: argparse.Namespace) -> dict[str, float]:
+    given: dict[str, float] = {}
+    for option, value in (("eps_sec", args.eps_sec), ("eps_cor", args.eps_cor)):
+        if value is not None:
+            if not 0.0 < value < 1.0:
+                name = option.replace("_", "-")
+                raise ConfigError(f"--{name}: found {value}; allowed: above 0 and below 1")
+            given[option] = value
+    if args.f_ec is not None:
+        if not 1.0 <= args.f_ec <= 10.0:
+            raise ConfigError(f"--f-ec: found {args.f_ec}; allowed: 1 to 10")
+        given["f_ec"] = args.f_ec
+    return given
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not UTF-8 text") from None
+
+
+def _analyze_counts(path: Path, overrides: dict[str, float]) -> dict[str, Any]:
+    import msgspec
+
+    from mdiqkd_net.estimation.counts_file import parse_counts
+    from mdiqkd_net.estimation.decoy import sent
+
+    measured = parse_counts(_read(path), str(path))
+    counts, alice, bob = measured.counts, measured.alice, measured.bob
+    security = msgspec.structs.replace(measured.security, **overrides)
+    result = _estimated(counts, alice, bob, security)
+    pairs = {category: sent(counts, alice, bob, category) for category in counts.n}
+    rates = {c: m / counts.n[c] for c, m in counts.m.items() if counts.n.get(c, 0) > 0}
+    result |= {
+        "qber_z": rates.get("zz"),
+        "qber_x": rates.get("xx"),
+        "gains": {c: n / pairs[c] for c, n in counts.n.items() if pairs[c] > 0.0},
+        "error_rates": rates,
+        "counts": dict(counts.n),
+        "errors": dict(counts.m),
+    }
+    return result
+
+
+def _predict_link(path: Path, overrides: dict[str, float]) -> dict[str, Any]:
+    import msgspec
+
+    from mdiqkd_net.estimation.asymptotic import asymptotic_key_bits
+    from mdiqkd_net.estimation.decoy import Tallies
+    from mdiqkd_net.params import Link, parse_toml
+    from mdiqkd_net.physics import expected
+
+    link: Link = msgspec.structs.replace(parse_toml(_read(path), Link, str(path)), **overrides)
+    counts, errors = expected.expected_counts(link), expected.expected_errors(link)
+    tallies = Tallies(n_pulses=link.n_pulses, n=counts, m=errors)
+    alice, bob = link.alice.source, link.bob.source
+    result = _estimated(tallies, alice, bob, link.security)
+    gains, error_gains = expected.gains(link), expected.error_gains(link)
+    rates = {c: error_gains[c] / gain for c, gain in gains.items() if gain > 0.0}
+    asymptotic = asymptotic_key_bits(tallies, alice, bob, link.f_ec)
+    result |= {
+        "qber_z": rates.get("zz"),
+        "qber_x": rates.get("xx"),
+        "gains": gains,
+        "error_gains": error_gains,
+        "error_rates": rates,
+        "expected_counts": counts,
+        "expected_errors": errors,
+        "y11_true": expected.y11(link),
+        "e11_true": expected.e11(link),
+        "asymptotic_rate_per_pulse": max(0.0, asymptotic) / link.n_pulses,
+        "infinite_decoy_rate_per_pulse": max(0.0, expected.infinite_decoy_rate(link)),
+    }
+    return result
+
+
+def _estimated(counts: Any, alice: Any, bob: Any, security: Any) -> dict[str, Any]:
+    from mdiqkd_net.estimation.engine import blocks_needed, estimate
+
+    found = estimate(counts, alice, bob, security)
+    return {
+        "verdict": "no key" if found.reason else "key",
+        "reason": found.reason,
+        "key_length_bits": found.key_length_bits,
+        "rate_per_pulse": found.key_length_bits / counts.n_pulses,
+        "asymptotic_key_length_bits": found.asymptotic_key_length_bits,
+        "data_factor_needed": blocks_needed(counts, alice, bob, security),
+        "n_pulses": counts.n_pulses,
+        "s11_lower": found.s11_lower,
+        "e11_upper": found.e11_upper,
+        "n11_lower": found.n11_lower,
+        "phase_errors_upper": found.phase_errors_upper,
+        "leak_ec_bits": found.leak_ec_bits,
+        "constant_bits": found.constant_bits,
+        "eps_sec": security.eps_sec,
+        "eps_cor": security.eps_cor,
+        "f_ec": security.f_ec,
+    }
+
+
+def _report(result: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    console = Console(file=sys.stdout, highlight=False)
+    console.print(_category_table(result))
+    console.print(_bounds_table(result))
+    console.print(_verdict(result), style="bold", soft_wrap=True)
+
+
+def _category_table(result: dict[str, Any]) -> "Table":
+    from rich.table import Table
+
+    predicted = "expected_counts" in result
+    counts = result["expected_counts" if predicted else "counts"]
+    table = Table(title="Events by category (Alice, Bob)")
+    for heading in ("", "expected" if predicted else "events", "gain", "error rate"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for category in sorted(counts):
+        count = counts[category]
+        gain, rate = result["gains"].get(category), result["error_rates"].get(category)
+        table.add_row(
+            category,
+            f"{count:.6g}" if predicted else str(count),
+            "" if gain is None else f"{gain:.4e}",
+            "" if rate is None else f"{100.0 * rate:.3f} %",
+        )
+    return table
+
+
+def _bounds_table(result: dict[str, Any]) -> "Table":
+    from rich.table import Table
+
+    table = Table(title="Bounds and key", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    rows = [
+        ("pulse pairs sent", f"{result['n_pulses']:.6g}"),
+        ("QBER in z", _percent(result["qber_z"])),
+        ("QBER in x", _percent(result["qber_x"])),
+        ("s11 at the worst point", f"{result['s11_lower']:.6g}"),
+        ("e11 at the worst point", _percent(result["e11_upper"])),
+        ("single-photon pairs in z, at least", f"{math.floor(result['n11_lower'])}"),
+        ("phase errors among them, at most", f"{math.ceil(result['phase_errors_upper'])}"),
+        ("disclosed in reconciliation", f"{result['leak_ec_bits']} bits"),
+        ("fixed cost", f"{result['constant_bits']:.0f} bits"),
+        ("eps_sec, eps_cor", f"{result['eps_sec']:g}, {result['eps_cor']:g}"),
+        ("secret key", f"{result['key_length_bits']} bits"),
+        ("... per pulse pair", f"{result['rate_per_pulse']:.4e}"),
+        ("if all gains were exact", f"{result['asymptotic_key_length_bits']} bits"),
+    ]
+    if "y11_true" in result:
+        rows += [
+            ("true y11", f"{result['y11_true']:.6g}"),
+            ("true e11", _percent(result["e11_true"])),
+            ("infinite decoy, per pulse pair", f"{result['infinite_decoy_rate_per_pulse']:.4e}"),
+        ]
+    for name, value in rows:
+        table.add_row(name, value)
+    return table
+
+
+def _percent(rate: float | None) -> str:
+    return "unknown" if rate is None else f"{100.0 * rate:.3f} %"
+
+
+def _verdict(result: dict[str, Any]) -> str:
+    if result["key_length_bits"] > 0:
+        return f"A key of {result['key_length_bits']} bits."
+    factor = result["data_factor_needed"]
+    more = (
+        "No amount of such data would give a key."
+        if factor is None
+        else f"{factor:.3g} times as much of the same data would give one."
+    )
+    return f"No key: {result['reason']}. {more}"
