@@ -279,14 +279,16 @@ class KeyStore:
         return delivered
 
     def fingerprints(self, peer: str, salt: bytes) -> dict[str, str]:
-        """HMAC-SHA-256 under `salt` of every undelivered key of a peer, hex, by key id.
+        """HMAC-SHA-256 under `salt` of every key that a peer's applications could take, hex, by id.
 
         For comparing two stores without showing keys. The secrecy of the keys becomes
         computational where fingerprints are published, so they are for tests and simulations.
         """
         with self._database.reading() as connection:
             blocks = connection.execute(
-                "SELECT id FROM blocks WHERE peer = ? AND n_left > 0 ORDER BY id", (peer,)
+                "SELECT id FROM blocks WHERE peer = ? AND n_left > 0 AND state = 'available'"
+                " ORDER BY id",
+                (peer,),
             ).fetchall()
             return {
                 key.key_id: hmac.digest(salt, key.value, "sha256").hex()

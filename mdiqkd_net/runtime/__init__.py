@@ -1,1 +1,1 @@
-"""."""
+"""The shell around the cores: the only package that imports trio."""

@@ -74,12 +74,12 @@ class EndpointConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     listen: str
     tls: Tls
     relay: Remote
+    light: str
+    """Address of the simulated fiber; every transmitter of this version is simulated."""
     source: Source
     security: Security
     store: str
     peers: list[Peer]
-    light: str | None = None
-    """Address of the simulated fiber; absent when the transmitter is real."""
     bell_states: tuple[BellStateName, ...] = ("psi_minus", "psi_plus")
     reconciler: Literal["cascade"] = "cascade"
     qber_hint: Annotated[float, Meta(gt=0.0, lt=0.25)] = 0.02

@@ -44,9 +44,7 @@ def test_unsigned_return_in_the_narrowest_type(values):
 def test_gaps_return(offsets, base, spare):
     pulses = np.array(offsets, np.int64) + base
     end = (int(pulses[-1]) + 1 if pulses.size else base) + spare
-    np.testing.assert_array_equal(
-        bulk.unpack_gaps(bulk.pack_gaps(pulses, base), base, end), pulses
-    )
+    np.testing.assert_array_equal(bulk.unpack_gaps(bulk.pack_gaps(pulses, base), base, end), pulses)
 
 
 @pytest.mark.parametrize("chance", [0.5, 0.1, 1e-2, 1e-3, 1e-5, 1e-7])

@@ -1,0 +1,101 @@
+# ruff: noqa: PLR0917 -- kernels take arrays, and compiled code takes no keywords
+"""Structured pseudo-random permutations of a frame of 64-bit words.
+
+A permutation of 64 G words is: a random order of the words, a random rotation of each word, a
+64 x 64 bit transpose of every group of 64 words, again a random order of the words. It moves
+4096 bits at a time and is inverted in O(1) with five small tables, which all frames of one size
+share. Everything is integer arithmetic on the output of SHAKE-256, so both users derive the same
+permutation on every platform.
+"""
+
+import hashlib
+from typing import Final
+
+import numpy as np
+
+from mdiqkd_net.postprocessing.reconcile._jit import I32, U64, Int, inlined, kernel
+
+GROUP_WORDS: Final = 64
+GROUP_BITS: Final = 64 * GROUP_WORDS
+
+TAKE, TAKEN, ROTATE, PUT, PUTTEN = range(5)
+"""Rows of a table: first order and its inverse, rotations, second order and its inverse."""
+
+
+def random_words(seed: bytes, label: str, count: int) -> U64:
+    """Public pseudo-random words: SHAKE-256 of the length-prefixed seed and a label.
+
+    Shape of the result: (count,).
+    """
+    message = len(seed).to_bytes(8, "little") + seed + label.encode()
+    stream = hashlib.shake_256(message).digest(8 * count)
+    return np.frombuffer(stream, dtype="<u8").astype(np.uint64)
+
+
+def tables(seed: bytes, label: str, n_words: int) -> I32:
+    """Tables of one permutation of `n_words` words (a multiple of 64); shape (5, n_words)."""
+    draw = random_words(seed, f"permutation/{label}/{n_words}", 3 * n_words).reshape(3, n_words)
+    result = np.empty((5, n_words), np.int32)
+    for row, inverse, keys in ((TAKE, TAKEN, draw[0]), (PUT, PUTTEN, draw[1])):
+        result[row] = np.argsort(keys, kind="stable")
+        result[inverse, result[row]] = np.arange(n_words)
+    result[ROTATE] = draw[2] & np.uint64(63)
+    return result
+
+
+@kernel
+def transpose64(block: U64) -> None:
+    """Transpose 64 x 64 bits in place: bit c of word r becomes bit r of word c. Shape (64,)."""
+    width = 32
+    mask = np.uint64(0x00000000FFFFFFFF)
+    while width:
+        shift = np.uint64(width)
+        for start in range(0, 64, 2 * width):
+            for r in range(start, start + width):
+                swap = ((block[r] >> shift) ^ block[r + width]) & mask
+                block[r] ^= swap << shift
+                block[r + width] ^= swap
+        width >>= 1
+        mask ^= mask << np.uint64(width)
+
+
+@kernel
+def permute(
+    source: U64,
+    tables: I32,
+    p: Int,
+    n_words: Int,
+    target: U64,
+    block: U64,
+) -> None:
+    """Write column 0 of `source`, permuted by table p, to column 0 of `target`.
+
+    Shapes: source and target (at least n_words, any), tables (passes, 5, at least n_words).
+    """
+    for group in range(0, n_words, 64):
+        for row in range(64):
+            word = source[tables[p, TAKE, group + row], 0]
+            turn = np.uint64(tables[p, ROTATE, group + row])
+            # A shift by 64 is undefined, so the complement is taken modulo 64.
+            back = (np.uint64(64) - turn) & np.uint64(63)
+            block[row] = (word << turn) | (word >> back)
+        transpose64(block)
+        for row in range(64):
+            target[tables[p, PUT, group + row], 0] = block[row]
+
+
+@inlined
+def forward(tables: I32, p: Int, position: Int) -> Int:
+    """Where table p moves the bit at `position`."""
+    row = np.int64(tables[p, TAKEN, position >> 6])
+    column = ((position & 63) + tables[p, ROTATE, row]) & 63
+    return (np.int64(tables[p, PUT, (row & ~63) + column]) << 6) + (row & 63)
+
+
+@inlined
+def backward(tables: I32, p: Int, position: Int) -> Int:
+    """From where table p moved the bit that is now at `position`."""
+    middle = np.int64(tables[p, PUTTEN, position >> 6])
+    row = (middle & ~63) + (position & 63)
+    turned = (middle & 63) - tables[p, ROTATE, row]
+    return (np.int64(tables[p, TAKE, row]) << 6) + (turned & 63)

@@ -1,0 +1,210 @@
+"""What one block knows while it ripens, and how it speaks to the peer."""
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdiqkd_net.blocks import Counts
+from mdiqkd_net.errors import AuthenticationError
+from mdiqkd_net.estimation.engine import Estimate
+from mdiqkd_net.params import Source
+from mdiqkd_net.postprocessing.leak import efficiency
+from mdiqkd_net.protocol.agreement import Agreement
+from mdiqkd_net.protocol.announcing import AnnouncementLog
+from mdiqkd_net.protocol.effects import Disarm, Effect, Finished, Report, Send
+from mdiqkd_net.protocol.ids import block_id, pair_id, session_digest
+from mdiqkd_net.protocol.light import Entropy, SessionLight
+from mdiqkd_net.protocol.reconciling import KeyReconciliation
+from mdiqkd_net.protocol.sifting import Sifted
+from mdiqkd_net.protocol.states import Role, State
+from mdiqkd_net.protocol.tags import Pads, Transcript
+from mdiqkd_net.wire.codec import encode
+from mdiqkd_net.wire.frames import Frame, Sequencer
+from mdiqkd_net.wire.messages import BlockAborted, Gate, Message, PairReady
+
+NOT_ENOUGH_DATA: Final = 0x0501
+FAILED_CHECK: Final = 0x0502
+LOCAL_REASON: Final = 0x0503
+
+ORIGIN: Final = "simulated"
+"""Every device of this version simulates its light; a real one will name itself in `PairReady`."""
+
+
+def _no_bytes() -> NDArray[np.uint8]:
+    return np.empty(0, np.uint8)
+
+
+@dataclass(slots=True)
+class BlockContext:
+    """Everything about one block at one user. Fields fill up from top to bottom."""
+
+    role: Role
+    users: tuple[str, str]
+    peer: str
+    block: int
+    stream_at_relay: int
+    ready: PairReady
+    agreement: Agreement
+    light: SessionLight
+    sequencer: Sequencer
+    pads: Pads
+    entropy: Entropy = field(repr=False)
+    qber_hint: float
+    log: AnnouncementLog
+    transcript: Transcript = field(default_factory=Transcript)
+    peer_source: Source | None = None
+    states: list[NDArray[np.uint8]] = field(default_factory=list, repr=False)
+    outcomes: list[NDArray[np.uint8]] = field(default_factory=list, repr=False)
+    early_gate: Gate | None = None
+    peer_settings: list[NDArray[np.uint8]] = field(default_factory=list, repr=False)
+    peer_bits: list[NDArray[np.uint8]] = field(default_factory=list, repr=False)
+    sifted: Sifted | None = field(default=None, repr=False)
+    errors: dict[str, int] = field(default_factory=dict)
+    reconciliation: KeyReconciliation | None = field(default=None, repr=False)
+    key_bits: NDArray[np.uint8] = field(default_factory=_no_bytes, repr=False)
+    estimate: Estimate | None = None
+    seed_parts: list[bytes] = field(default_factory=list, repr=False)
+    secret: bytes = field(default=b"", repr=False)
+    secret_bits: int = 0
+    tag_failures: int = 0
+
+    @property
+    def is_coordinator(self) -> bool:
+        """Whether this user is the first of the pair, the "Alice" of the formulas."""
+        return self.role is Role.COORDINATOR
+
+    @property
+    def block_id(self) -> bytes:
+        """Name of the key block, alike at both users."""
+        return block_id(self.users, self.ready.session, self.block)
+
+    @property
+    def session_digest(self) -> bytes:
+        """Of everything that the relay said about the session."""
+        return session_digest(self.ready)
+
+    @property
+    def sources(self) -> tuple[Source, Source]:
+        """Coordinator's and participant's."""
+        ours, theirs = self.agreement.prepared_source, self.peer_source
+        assert theirs is not None  # noqa: S101  # set before COLLECTING, by the table
+        return (ours, theirs) if self.is_coordinator else (theirs, ours)
+
+    @property
+    def counts(self) -> Counts:
+        """Of the sifted block; Z errors once the key is reconciled."""
+        assert self.sifted is not None  # noqa: S101  # by the table
+        # Until the key is reconciled its errors are not known; only the leak depends on them.
+        errors = {"zz": 0, **self.errors}
+        return Counts(n_pulses=self.ready.n_pulses, n=self.sifted.n, m=errors)
+
+    def send(self, message: Message) -> Send:
+        """Seal a message for the peer and enter it in the transcript."""
+        frame = self.sequencer.seal(message.TYPE, encode(message), self.block)
+        self.transcript.add_sent(frame)
+        return Send(self.peer, frame.raw)
+
+    def seal(self, message: type[Message], bits: int) -> tuple[int, bytes]:
+        """Pad index and tag for a message of the commit, over the transcript so far."""
+        return self.transcript.seal(self.pads, self._tag_context(message, bits, own=True))
+
+    def check(self, frame: Frame, message: type[Message], bits: int, pad: int, tag: bytes) -> None:
+        """Check a tag of the peer, then enter its frame in the transcript.
+
+        Raises:
+            AuthenticationError: It fails; counted. The frame is not entered.
+        """
+        try:
+            self.transcript.check(self.pads, self._tag_context(message, bits, own=False), pad, tag)
+        except AuthenticationError:
+            self.tag_failures += 1
+            raise
+        self.transcript.add_received(frame)
+
+    def _tag_context(self, message: type[Message], bits: int, *, own: bool) -> bytes:
+        by_coordinator = own == self.is_coordinator
+        return struct.pack(
+            "<12sHB16s16sQ",
+            b"mdiqkd1 tag\0",
+            message.TYPE,
+            by_coordinator,
+            pair_id(self.users),
+            self.block_id,
+            bits,
+        )
+
+    @property
+    def eps_tags(self) -> float:
+        """What the four tags of a block add to its failure probability (tags.py)."""
+        n_blocks = (self.transcript.n_bytes + 64) // 16 + 1
+        return 4 * 8 * n_blocks / 2.0**106
+
+    def report(self, event: str, **fields: Any) -> Report:
+        """An event about this block."""
+        return Report(event, {"users": list(self.users), "block": self.block, **fields})
+
+    def abort(self, reason: str, code: int | None) -> tuple[State, list[Effect]]:
+        """End the block without a key; tell the peer unless `code` is None."""
+        effects: list[Effect] = [] if code is None else [self.send(BlockAborted(code=code))]
+        effects += [
+            Disarm(self.ready.session),
+            self.report("block.aborted", **self.summary(), reason=reason),
+            Finished("aborted"),
+        ]
+        self.wipe()
+        return State.ABORTED, effects
+
+    def summary(self) -> Mapping[str, Any]:
+        """All public figures of the block as far as they are known."""
+        found: dict[str, Any] = {
+            "block_id": self.block_id.hex(),
+            "pulses": self.ready.n_pulses,
+            "announced": self.log.n_announced,
+            "origin": ORIGIN,
+            "secret_bits": self.secret_bits,
+            "tag_failures": self.tag_failures,
+            "leak_ec_bits": 0,
+            "f_ec": None,
+            "qber_x": None,
+            "qber_z": None,
+            "s11_lower": None,
+            "e11_upper": None,
+        }
+        if self.sifted is not None:
+            found |= {"n": dict(self.sifted.n), "m": dict(self.errors)}
+            found["qber_x"] = _ratio(self.errors.get("xx"), self.sifted.n["xx"])
+            found["qber_z"] = _ratio(self.errors.get("zz"), self.sifted.n["zz"])
+        if self.reconciliation is not None:
+            found["leak_ec_bits"] = self.reconciliation.leak_bits
+            found["f_ec"] = self._f_ec(found["qber_z"])
+            found["rounds"] = self.reconciliation.n_rounds
+        if self.estimate is not None:
+            found["s11_lower"] = self.estimate.s11_lower
+            found["e11_upper"] = self.estimate.e11_upper
+        return found
+
+    def _f_ec(self, qber_z: float | None) -> float | None:
+        """Parities over the Shannon limit; None before the error rate is known, or without one."""
+        if self.reconciliation is None or self.sifted is None or not qber_z:
+            return None
+        return efficiency(self.reconciliation.leak_bits, self.sifted.n["zz"], qber_z)
+
+    def wipe(self) -> None:
+        """Overwrite what is secret; best effort, as far as Python allows."""
+        self.light.wipe()
+        for array in [*self.states, *self.peer_bits, self.key_bits]:
+            if array.flags.writeable:
+                array.fill(0)
+        if self.sifted is not None:
+            self.sifted.key_bits.fill(0)
+        self.states.clear()
+        self.secret = b""
+        self.reconciliation = None
+
+
+def _ratio(part: int | None, whole: int) -> float | None:
+    return part / whole if part is not None and whole else None

@@ -1,0 +1,128 @@
+"""Reconciliation of a block's key bits, chunk by chunk, with one ledger (spec 6.5)."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdiqkd_net.errors import RemoteProtocolError
+from mdiqkd_net.postprocessing.reconcile import RECONCILERS, Reconciler
+from mdiqkd_net.units import from_nano, to_nano
+from mdiqkd_net.wire.messages import Message, Reconcile, ReconcileStart
+
+CHUNK_BITS = 1 << 23
+"""One lockstep batch: large, because its rounds cost round trips whatever its size."""
+
+LEAK_MODEL = "two_way_w"
+"""Alice's parities are charged; the error pattern counts as known to Eve. Assumes that announcing
+Z parities commutes with the phase-error argument; see docs/explanation/post-processing.md."""
+
+
+class KeyReconciliation:
+    """Both users run it; `corrects` is true for the participant, who adapts to the coordinator.
+
+    Args:
+        bits: The raw key, shape (n,), 0 or 1.
+        scheme: A name in `RECONCILERS`.
+        qber: First estimate of the error rate; later chunks use what the earlier ones had.
+    """
+
+    def __init__(
+        self,
+        bits: NDArray[np.uint8],
+        *,
+        corrects: bool,
+        scheme: str,
+        qber: float,
+        entropy: Callable[[int], bytes],
+    ) -> None:
+        self._chunks = [bits[i : i + CHUNK_BITS] for i in range(0, bits.size, CHUNK_BITS)]
+        self._corrects = corrects
+        self._scheme = scheme
+        self._qber = qber
+        self._entropy = entropy
+        self._finished: list[NDArray[np.uint8]] = []
+        self._current: Reconciler | None = None
+        self._round = 0
+        self.leak_bits = 0
+        self.n_corrected = 0
+        self.n_rounds = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether every chunk is reconciled."""
+        return len(self._finished) == len(self._chunks)
+
+    @property
+    def bits(self) -> NDArray[np.uint8]:
+        """The reconciled key, shape (n,)."""
+        return np.concatenate(self._finished)
+
+    def start(self) -> list[Message]:
+        """Coordinator: open the next chunk; nothing when there is none."""
+        if self.done:
+            return []
+        chunk = len(self._finished)
+        seed = self._entropy(32)
+        start = ReconcileStart(
+            bits=self._chunks[chunk].size, chunk=chunk, qber=to_nano(self._qber), seed=seed
+        )
+        return [start, *self._begin(start)]
+
+    def started(self, message: ReconcileStart) -> list[Message]:
+        """Participant: the coordinator has opened a chunk.
+
+        Raises:
+            RemoteProtocolError: Not the next chunk, or of another size.
+        """
+        chunk = len(self._finished)
+        if self._current is not None or self.done:
+            raise RemoteProtocolError(f"reconciliation of chunk {message.chunk} is not due")
+        if (message.chunk, message.bits) != (chunk, self._chunks[chunk].size):
+            raise RemoteProtocolError(
+                f"reconciliation: found chunk {message.chunk} of {message.bits} bits; "
+                f"allowed: chunk {chunk} of {self._chunks[chunk].size} bits"
+            )
+        return self._begin(message)
+
+    def step(self, message: Reconcile) -> list[Message]:
+        """Either user: one round.
+
+        Raises:
+            RemoteProtocolError: Not the round that is due, or a payload of the wrong shape.
+        """
+        current = self._current
+        if current is None:
+            raise RemoteProtocolError("reconciliation round before its chunk was opened")
+        if (message.chunk, message.round) != (len(self._finished), self._round):
+            raise RemoteProtocolError(
+                f"reconciliation: found round {message.round} of chunk {message.chunk}; "
+                f"allowed: round {self._round} of chunk {len(self._finished)}"
+            )
+        payload = current.receive(message.payload)
+        self._round += 1
+        if payload is not None:
+            return [self._wrap(payload)]
+        self._finish(current)
+        return [] if self._corrects else self.start()
+
+    def _begin(self, start: ReconcileStart) -> list[Message]:
+        bits = self._chunks[start.chunk]
+        self._current = RECONCILERS[self._scheme](
+            bits, corrects=self._corrects, qber=from_nano(start.qber), seed=start.seed
+        )
+        self._round = 0
+        return [self._wrap(self._current.start())]
+
+    def _wrap(self, payload: bytes) -> Reconcile:
+        return Reconcile(chunk=len(self._finished), payload=payload, round=self._round)
+
+    def _finish(self, current: Reconciler) -> None:
+        self.leak_bits += current.leak_bits
+        self.n_corrected += current.n_corrected
+        self.n_rounds += current.rounds
+        self._finished.append(current.bits)
+        corrected_bits = sum(chunk.size for chunk in self._finished)
+        # Never below what one error more would have meant: the next chunk may be worse.
+        self._qber = (self.n_corrected + 1) / corrected_bits
+        self._current = None

@@ -1,0 +1,283 @@
+"""From raw bits to a committed key: reconcile, verify, amplify, commit (spec 6.5 to 6.9)."""
+
+import hmac
+from typing import Final
+
+from mdiqkd_net.blocks import SecretKey
+from mdiqkd_net.errors import AuthenticationError, RemoteProtocolError
+from mdiqkd_net.estimation.engine import Estimate, estimate
+from mdiqkd_net.postprocessing.amplify import amplify, seed_bits
+from mdiqkd_net.postprocessing.verify import (
+    VERIFICATION_LEAK_BITS,
+    verification_epsilon,
+    verification_tag,
+)
+from mdiqkd_net.protocol.context import (
+    FAILED_CHECK,
+    NOT_ENOUGH_DATA,
+    ORIGIN,
+    BlockContext,
+)
+from mdiqkd_net.protocol.effects import Discard, Effect, Finished, Hold, Release, Resume
+from mdiqkd_net.protocol.reconciling import LEAK_MODEL, KeyReconciliation
+from mdiqkd_net.protocol.stages import Step
+from mdiqkd_net.protocol.states import State
+from mdiqkd_net.wire.frames import Frame
+from mdiqkd_net.wire.messages import (
+    AmplifySeed,
+    BlockAborted,
+    Commit,
+    Committed,
+    Prepare,
+    Reconcile,
+    ReconcileStart,
+    Verified,
+    Verify,
+    Vote,
+)
+
+SEED_PART_BYTES: Final = 4 * (1 << 20) - 128
+VERDICT_LEAK_BITS: Final = 1
+"""The verdict of the verification is public (Tsurumaru et al., arXiv:2507.21416)."""
+
+
+def on_reconcile_start(ctx: BlockContext, message: ReconcileStart) -> Step:
+    """Participant: the coordinator opens a chunk."""
+    messages = _reconciliation(ctx).started(message)
+    effects: list[Effect] = []
+    if message.chunk == 0:
+        effects.append(ctx.report("block.stage", stage="reconcile"))
+    return State.RECONCILING, [*effects, *map(ctx.send, messages)]
+
+
+def on_reconcile(ctx: BlockContext, message: Reconcile) -> Step:
+    """Either: one round; after the last, the coordinator asks for verification."""
+    reconciliation = _reconciliation(ctx)
+    effects: list[Effect] = [*map(ctx.send, reconciliation.step(message))]
+    if not reconciliation.done:
+        return State.RECONCILING, effects
+    ctx.key_bits = reconciliation.bits
+    ctx.errors["zz"] = reconciliation.n_corrected
+    effects.append(ctx.report("block.stage", stage="verify"))
+    if ctx.is_coordinator:
+        hash_key = ctx.entropy(16)  # drawn now, after both keys are fixed
+        digest = verification_tag(ctx.key_bits, hash_key)
+        verify = Verify(bits=ctx.key_bits.size, digest=digest, hash_key=hash_key)
+        effects.append(ctx.send(verify))
+    return State.VERIFYING, effects
+
+
+def on_verify(ctx: BlockContext, message: Verify) -> Step:
+    """Participant: compare; say only whether."""
+    same = message.bits == ctx.key_bits.size and hmac.compare_digest(
+        verification_tag(ctx.key_bits, message.hash_key), message.digest
+    )
+    answer = ctx.send(Verified(corrected=ctx.errors["zz"], ok=same))
+    if not same:
+        state, effects = ctx.abort("verification: the reconciled keys differ", None)
+        return state, [answer, *effects]
+    ctx.estimate = _final_estimate(ctx)
+    return State.AMPLIFYING, [answer, *_reports(ctx), ctx.report("block.stage", stage="amplify")]
+
+
+def on_verified(ctx: BlockContext, message: Verified) -> Step:
+    """Coordinator: keys are equal; fix the length, draw and send the seed."""
+    if not message.ok:
+        return ctx.abort("verification: the reconciled keys differ", None)
+    if message.corrected != ctx.errors["zz"]:
+        raise RemoteProtocolError(
+            f"verified: the peer corrected {message.corrected} bits; here: {ctx.errors['zz']}"
+        )
+    ctx.estimate = _final_estimate(ctx)
+    effects: list[Effect] = [*_reports(ctx)]
+    bits = ctx.estimate.key_length_bits
+    eps = verification_epsilon(ctx.key_bits.size)
+    reason = ctx.estimate.reason
+    if bits and eps > ctx.agreement.security.eps_cor:
+        bits, reason = 0, f"eps_cor is below {eps:.1e}, what the verification hash gives"
+    if not bits:
+        state, more = ctx.abort(reason, NOT_ENOUGH_DATA)
+        return state, effects + more
+    seed = ctx.entropy((seed_bits(ctx.key_bits.size, bits) + 7) // 8)
+    ctx.secret_bits = bits
+    ctx.seed_parts = [
+        seed[i : i + SEED_PART_BYTES] for i in range(0, max(1, len(seed)), SEED_PART_BYTES)
+    ]
+    parts = len(ctx.seed_parts)
+    effects.append(ctx.report("block.stage", stage="amplify"))
+    for part, data in enumerate(ctx.seed_parts):
+        message_out = AmplifySeed(bits=bits, part=part, parts=parts, seed=data)
+        effects.append(ctx.send(message_out))
+    # The peer can amplify while we do.
+    return State.AMPLIFYING, [*effects, Resume()]
+
+
+def resume(ctx: BlockContext) -> Step:
+    """Coordinator: amplify, hold the key, propose to commit."""
+    _amplify(ctx)
+    bits = ctx.secret_bits
+    pad, tag = ctx.seal(Prepare, bits)
+    prepare = Prepare(block_id=ctx.block_id, bits=bits, pad=pad, tag=tag)
+    return State.PREPARED, [
+        ctx.report("block.stage", stage="commit"),
+        _hold(ctx),
+        ctx.send(prepare),
+    ]
+
+
+def on_seed(ctx: BlockContext, message: AmplifySeed) -> Step:
+    """Participant: a part of the seed; with the last, amplify."""
+    assert ctx.estimate is not None  # noqa: S101  # by the table
+    if not 0 < message.bits <= ctx.estimate.key_length_bits:
+        raise RemoteProtocolError(
+            f"seed: found a key of {message.bits} bits; "
+            f"allowed: 1 to {ctx.estimate.key_length_bits}, our own bound"
+        )
+    needed = (seed_bits(ctx.key_bits.size, message.bits) + 7) // 8
+    have = sum(map(len, ctx.seed_parts)) + len(message.seed)
+    expected_parts = max(1, -(-needed // SEED_PART_BYTES))
+    last = message.part == expected_parts - 1
+    if (
+        message.part != len(ctx.seed_parts)
+        or message.parts != expected_parts
+        or (have == needed) != last
+        or ctx.secret_bits not in (0, message.bits)
+    ):
+        raise RemoteProtocolError(
+            f"seed: found part {message.part} of {message.parts} that makes {have} bytes; "
+            f"allowed: part {len(ctx.seed_parts)} of {expected_parts}, {needed} bytes in all"
+        )
+    ctx.secret_bits = message.bits
+    ctx.seed_parts.append(message.seed)
+    if last:
+        _amplify(ctx)
+    return State.AMPLIFYING, []
+
+
+def on_prepare(ctx: BlockContext, message: Prepare, frame: Frame) -> Step:
+    """Participant: the coordinator holds the key. Hold it, too, and vote."""
+    if not ctx.secret or (message.block_id, message.bits) != (ctx.block_id, ctx.secret_bits):
+        raise RemoteProtocolError(
+            f"prepare: found block {message.block_id.hex()} of {message.bits} bits; "
+            f"allowed: block {ctx.block_id.hex()} of {ctx.secret_bits} bits, after its seed"
+        )
+    try:
+        ctx.check(frame, Prepare, message.bits, message.pad, message.tag)
+    except AuthenticationError:
+        ctx.secret_bits = 0
+        return ctx.abort("authentication failed", FAILED_CHECK)
+    pad, tag = ctx.seal(Vote, message.bits)
+    return State.PREPARED, [
+        ctx.report("block.stage", stage="commit"),
+        _hold(ctx),
+        ctx.send(Vote(pad=pad, tag=tag)),
+    ]
+
+
+def on_vote(ctx: BlockContext, message: Vote, frame: Frame) -> Step:
+    """Coordinator: both hold the key; decide."""
+    try:
+        ctx.check(frame, Vote, ctx.secret_bits, message.pad, message.tag)
+    except AuthenticationError:
+        ctx.secret_bits = 0
+        state, effects = ctx.abort("authentication failed", None)
+        return state, [Discard(ctx.block_id), *effects]
+    pad, tag = ctx.seal(Commit, ctx.secret_bits)
+    return State.COMMITTED, [ctx.send(Commit(pad=pad, tag=tag))]
+
+
+def on_commit(ctx: BlockContext, message: Commit, frame: Frame) -> Step:
+    """Participant: the decision is to keep it; hand it out from now on."""
+    try:
+        ctx.check(frame, Commit, ctx.secret_bits, message.pad, message.tag)
+    except AuthenticationError:
+        return State.PREPARED, _in_doubt(ctx)
+    pad, tag = ctx.seal(Committed, ctx.secret_bits)
+    return State.DONE, [
+        Release(ctx.block_id),
+        ctx.send(Committed(pad=pad, tag=tag)),
+        *_finish(ctx),
+    ]
+
+
+def on_committed(ctx: BlockContext, message: Committed, frame: Frame) -> Step:
+    """Coordinator: the participant has committed; hand the key out from now on."""
+    try:
+        ctx.check(frame, Committed, ctx.secret_bits, message.pad, message.tag)
+    except AuthenticationError:
+        return State.COMMITTED, _in_doubt(ctx)
+    return State.DONE, [Release(ctx.block_id), *_finish(ctx)]
+
+
+def on_aborted(ctx: BlockContext, message: BlockAborted, state: State) -> Step:
+    """Either: the peer has ended the block; a key that is already held is dropped."""
+    held = [Discard(ctx.block_id)] if state is State.PREPARED else []
+    ctx.secret_bits = 0
+    after, effects = ctx.abort(f"the peer ended the block (code {message.code:#06x})", None)
+    return after, [*held, *effects]
+
+
+def _reconciliation(ctx: BlockContext) -> KeyReconciliation:
+    assert ctx.reconciliation is not None  # noqa: S101  # by the table
+    return ctx.reconciliation
+
+
+def _final_estimate(ctx: BlockContext) -> Estimate:
+    leak = _reconciliation(ctx).leak_bits + VERIFICATION_LEAK_BITS + VERDICT_LEAK_BITS
+    return estimate(ctx.counts, *ctx.sources, ctx.agreement.security, leak_ec_bits=leak)
+
+
+def _reports(ctx: BlockContext) -> list[Effect]:
+    summary, found = ctx.summary(), ctx.estimate
+    assert found is not None  # noqa: S101  # by the callers
+    return [
+        ctx.report(
+            "block.reconciled",
+            qber_z=summary["qber_z"],
+            leak_ec_bits=summary["leak_ec_bits"],
+            f_ec=summary["f_ec"],
+            rounds=summary["rounds"],
+            sifted_bits=ctx.key_bits.size,
+        ),
+        ctx.report(
+            "block.estimated",
+            s11_lower=found.s11_lower,
+            e11_upper=found.e11_upper,
+            key_length_bits=found.key_length_bits,
+            reason=found.reason,
+        ),
+    ]
+
+
+def _amplify(ctx: BlockContext) -> None:
+    ctx.secret = amplify(ctx.key_bits, b"".join(ctx.seed_parts), ctx.secret_bits)
+    ctx.seed_parts.clear()
+
+
+def _hold(ctx: BlockContext) -> Hold:
+    security = ctx.agreement.security
+    return Hold(
+        key=SecretKey(ctx.block_id, ctx.secret_bits, ORIGIN, ctx.secret),
+        users=ctx.users,
+        block=ctx.block,
+        eps=security.eps_sec + security.eps_cor + ctx.eps_tags,
+        leak_model=LEAK_MODEL,
+    )
+
+
+def _finish(ctx: BlockContext) -> list[Effect]:
+    effects: list[Effect] = [ctx.report("block.key", **ctx.summary()), Finished("key")]
+    ctx.wipe()
+    return effects
+
+
+def _in_doubt(ctx: BlockContext) -> list[Effect]:
+    # The peer may or may not have committed: the key stays held and is never handed out.
+    ctx.secret_bits = 0
+    reason = "authentication of the commit failed: the key is in doubt and stays held"
+    effects: list[Effect] = [
+        ctx.report("block.aborted", **ctx.summary(), reason=reason),
+        Finished("aborted"),
+    ]
+    ctx.wipe()
+    return effects

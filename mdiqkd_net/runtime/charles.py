@@ -1,0 +1,137 @@
+"""The relay node: links of users, the light plane, one task that owns the core."""
+
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import trio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from mdiqkd_net.blocks import ClickBlock
+from mdiqkd_net.errors import DeviceError, LocalProtocolError, RemoteProtocolError, WireError
+from mdiqkd_net.protocol.effects import Effect, Report, Send, StartLight, StopLight
+from mdiqkd_net.protocol.handshake import Expected, RoleName
+from mdiqkd_net.protocol.relay import Relay
+from mdiqkd_net.runtime import sockets, tls
+from mdiqkd_net.runtime.accepting import accept
+from mdiqkd_net.runtime.config import CharlesConfig
+from mdiqkd_net.runtime.link import Link
+from mdiqkd_net.runtime.optical import LightPlane
+from mdiqkd_net.telemetry.events import Telemetry
+
+Job = Callable[[], list[Effect]]
+Serve = Callable[[Link], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class _Measurement:
+    session: bytes
+    scope: trio.CancelScope
+    started_s: float
+
+
+class Charles:
+    """The shell around the relay core. Build it, then await `run`."""
+
+    def __init__(self, config: CharlesConfig, base: Path, telemetry: Telemetry) -> None:
+        self._config = config
+        self._base = base
+        self._telemetry = telemetry
+        self._core = Relay(
+            pulse_rate_hz=config.pulse_rate_hz,
+            segment_pulses=config.segment_pulses,
+            entropy=secrets.token_bytes,
+            key=Ed25519PrivateKey.generate(),
+        )
+        self._links: dict[str, Link] = {}
+        self._light = LightPlane(config.device, secrets.token_bytes)
+        self._measurement: _Measurement | None = None
+        # One lock in place of one inbox: jobs of the core run one after another, in a thread.
+        self._turn = trio.Lock()
+
+    async def run(self) -> None:
+        """Serve until cancelled.
+
+        Raises:
+            ConfigError: Certificates or addresses that cannot be used.
+        """
+        server, _ = tls.contexts(self._config.tls, self._base)
+        users = await sockets.listen(self._config.listen, "listen")
+        light = await sockets.listen(self._config.device.light_listen, "device.light_listen")
+        self._telemetry.emit(
+            "ready",
+            role="charles",
+            listen=sockets.address_of(users),
+            light_listen=sockets.address_of(light),
+        )
+        async with trio.open_nursery() as nursery:
+            listeners: tuple[tuple[trio.SocketListener, RoleName, RoleName, Serve], ...] = (
+                (users, "relay", "endpoint", partial(self._serve_user, nursery)),
+                (light, "receiver", "transmitter", self._light.serve),
+            )
+            for listener, role, peer_role, serve in listeners:
+                nursery.start_soon(
+                    partial(
+                        accept,
+                        listener,
+                        context=server,
+                        node=self._config.node,
+                        role=role,
+                        expected=Expected(peer_role),
+                        serve=serve,
+                        report=self._telemetry.emit,
+                    )
+                )
+
+    async def _serve_user(self, nursery: trio.Nursery, link: Link) -> None:
+        user = link.node
+        await self._do(nursery, partial(self._core.connected, user, link.sequencer))
+        self._links[user] = link
+        try:
+            async for frame in link.frames():
+                link.sequencer.accept(frame)
+                await self._do(nursery, partial(self._core.receive, user, frame))
+        finally:
+            del self._links[user]
+            with trio.CancelScope(shield=True):
+                await self._do(nursery, partial(self._core.disconnected, user))
+
+    async def _do(self, nursery: trio.Nursery, job: Job) -> None:
+        async with self._turn:
+            for effect in await trio.to_thread.run_sync(job):
+                self._perform(nursery, effect)
+
+    def _perform(self, nursery: trio.Nursery, effect: Effect) -> None:
+        match effect:
+            case Send(node=user, data=data):
+                if user in self._links:
+                    self._links[user].send(data)
+            case Report(event=event, fields=fields):
+                if event == "pair.finished" and self._measurement is not None:
+                    light_s = trio.current_time() - self._measurement.started_s
+                    fields = {**fields, "light_s": round(light_s, 6)}
+                self._telemetry.emit(event, fields)
+            case StartLight():
+                nursery.start_soon(self._measure, nursery, effect)
+            case StopLight(session=session):
+                if self._measurement is not None and self._measurement.session == session:
+                    self._measurement.scope.cancel()
+            case _:
+                raise LocalProtocolError(f"the relay has no {type(effect).__name__}")
+
+    async def _measure(self, nursery: trio.Nursery, start: StartLight) -> None:
+        async def deliver(clicks: ClickBlock) -> None:
+            await self._do(nursery, partial(self._core.clicks, start.session, clicks))
+            for user in start.users:
+                if user in self._links:
+                    await self._links[user].drained()
+
+        with trio.CancelScope() as scope:
+            self._measurement = _Measurement(start.session, scope, trio.current_time())
+            try:
+                await self._light.measure(start.session, start.users, start.segments, deliver)
+            except (DeviceError, RemoteProtocolError, WireError) as error:
+                self._telemetry.emit("device.failed", users=list(start.users), reason=str(error))
+                await self._do(nursery, partial(self._core.light_failed, start.session))

@@ -1,0 +1,235 @@
+"""A user's node: a relay link, a light link, and for every peer a link, a core and a task."""
+
+import secrets
+import ssl
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from mdiqkd_net.errors import (
+    ConfigError,
+    DeviceError,
+    ProtocolError,
+    RemoteProtocolError,
+    WireError,
+)
+from mdiqkd_net.keys.pads import PadFile
+from mdiqkd_net.keys.store import KeyStore
+from mdiqkd_net.protocol.handshake import Expected
+from mdiqkd_net.runtime import sockets, tls
+from mdiqkd_net.runtime.accepting import accept, attend
+from mdiqkd_net.runtime.config import EndpointConfig, Peer
+from mdiqkd_net.runtime.link import Link, secure
+from mdiqkd_net.runtime.optical import Transmitter
+from mdiqkd_net.runtime.pair import Pair
+from mdiqkd_net.telemetry.events import Telemetry
+from mdiqkd_net.wire.codec import decode
+from mdiqkd_net.wire.messages import Message, PairReady
+
+NO_PAIR: Final = 0x0202
+
+
+class RelayLink:
+    """The one relay link of a node, shared by its pairs."""
+
+    def __init__(self) -> None:
+        self._link: Link | None = None
+        self._pairs: dict[int, Pair] = {}
+        self.up = trio.Event()
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes on the link, both directions."""
+        return 0 if self._link is None else self._link.n_bytes
+
+    def tell(self, message: Message, stream: int) -> None:
+        """Queue a message for the relay.
+
+        Raises:
+            DeviceError: There is no link.
+        """
+        if self._link is None:
+            raise DeviceError("no link to the relay")
+        self._link.tell(message, stream)
+
+    async def serve(self, pairs: dict[str, Pair], link: Link) -> None:
+        """Hand the relay's frames to the pairs until it goes.
+
+        Raises:
+            RemoteProtocolError, WireError: It does not speak the protocol, or it is gone.
+        """
+        self._link = link
+        self.up.set()
+        async for frame in link.frames():
+            link.sequencer.accept(frame)
+            if frame.kind == PairReady.TYPE:
+                ready = decode(frame)
+                users = ready.users if isinstance(ready, PairReady) else []
+                peers = [pairs[user] for user in users if user in pairs]
+                if len(peers) != 1:
+                    raise RemoteProtocolError(
+                        f"PairReady for {users}; allowed: one of {sorted(pairs)} and us"
+                    )
+                self._pairs[frame.stream] = peers[0]
+            pair = self._pairs.get(frame.stream)
+            if pair is None:
+                raise RemoteProtocolError(f"relay: session {frame.stream} has not begun")
+            await pair.from_relay(frame)
+        raise RemoteProtocolError("the relay closed the link", sockets.UNREACHABLE)
+
+
+class EndpointNode:
+    """The shell around a user's cores. Build it, then await `run`."""
+
+    def __init__(self, config: EndpointConfig, base: Path, telemetry: Telemetry) -> None:
+        self._config = config
+        self._base = base
+        self._telemetry = telemetry
+        self._relay = RelayLink()
+        self._transmitter = Transmitter()
+        self._pairs: dict[str, Pair] = {}
+        _check(config)
+
+    async def run(self) -> None:
+        """Make the configured keys, then stay connected until cancelled.
+
+        Raises:
+            ConfigError: Files or addresses that cannot be used.
+            RemoteProtocolError: The relay, or every peer, cannot be worked with.
+        """
+        config = self._config
+        server, client = tls.contexts(config.tls, self._base)
+        with ExitStack() as stack:
+            store = stack.enter_context(
+                await trio.to_thread.run_sync(KeyStore.open, self._base / config.store)
+            )
+            for peer in config.peers:
+                pads = PadFile.open(self._base / peer.pads, config.node, peer.node)
+                self._pairs[peer.node] = Pair(
+                    config=config,
+                    peer=peer,
+                    pads=stack.enter_context(pads),
+                    store=store,
+                    relay=self._relay,
+                    transmitter=self._transmitter,
+                    entropy=secrets.token_bytes,
+                    emit=self._telemetry.emit,
+                )
+            listener = await sockets.listen(config.listen, "listen")
+            self._telemetry.emit("ready", role="endpoint", listen=sockets.address_of(listener))
+            await self._serve(listener, server, client)
+
+    async def _serve(
+        self, listener: trio.SocketListener, server: ssl.SSLContext, client: ssl.SSLContext
+    ) -> None:
+        config = self._config
+        async with trio.open_nursery() as nursery:
+            accepted = Expected("endpoint", [p for p in self._pairs if p > config.node])
+            nursery.start_soon(
+                partial(
+                    accept,
+                    listener,
+                    context=server,
+                    node=config.node,
+                    role="endpoint",
+                    expected=accepted,
+                    serve=self._serve_peer,
+                    report=self._telemetry.emit,
+                )
+            )
+            nursery.start_soon(self._keep_relay, client)
+            nursery.start_soon(self._keep_light, client)
+            for peer in config.peers:
+                if peer.node < config.node:
+                    nursery.start_soon(self._dial_peer, peer, client)
+            await self._relay.up.wait()
+            await self._transmitter.up.wait()
+            async with trio.open_nursery() as working:
+                for pair in self._pairs.values():
+                    working.start_soon(pair.run)
+            self._require_some_success()
+            await trio.sleep_forever()
+
+    def _require_some_success(self) -> None:
+        failures = [pair.failure for pair in self._pairs.values()]
+        if failures and all(failures):
+            raise RemoteProtocolError("; ".join(str(failure) for failure in failures))
+
+    async def _serve_peer(self, link: Link) -> None:
+        await self._pairs[link.node].serve(link)
+
+    async def _dial_peer(self, peer: Peer, client: ssl.SSLContext) -> None:
+        pair = self._pairs[peer.node]
+        try:
+            link = await self._dial(
+                str(peer.address), f"peers.{peer.node}", Expected("endpoint", [peer.node]), client
+            )
+        except (ProtocolError, WireError) as error:
+            pair.fail(f"{peer.node}: {error}")
+            return
+        ended = await attend(link, pair.serve, self._telemetry.emit)
+        if ended is not None:
+            pair.fail(f"{peer.node}: {ended}")
+
+    async def _keep_relay(self, client: ssl.SSLContext) -> None:
+        relay = self._config.relay
+        link = await self._dial(relay.address, "relay", Expected("relay", [relay.node]), client)
+        ended = await attend(link, partial(self._relay.serve, self._pairs), self._telemetry.emit)
+        raise RemoteProtocolError(f"relay {relay.node} ({relay.address}): {ended}")
+
+    async def _keep_light(self, client: ssl.SSLContext) -> None:
+        address, relay = self._config.light, self._config.relay.node
+        link = await self._dial(
+            address, "light", Expected("receiver", [relay]), client, transmitter=True
+        )
+        self._transmitter.connected(link)
+        ended = await attend(link, self._transmitter.serve, self._telemetry.emit)
+        raise RemoteProtocolError(f"light link ({address}): {ended or 'closed by the fiber'}")
+
+    async def _dial(
+        self,
+        address: str,
+        key: str,
+        expected: Expected,
+        client: ssl.SSLContext,
+        *,
+        transmitter: bool = False,
+    ) -> Link:
+        stream = await sockets.dial(address, key, self._config.patience_s)
+        try:
+            return await secure(
+                stream,
+                client,
+                node=self._config.node,
+                role="transmitter" if transmitter else "endpoint",
+                expected=expected,
+                entropy=secrets.token_bytes,
+                server_side=False,
+            )
+        except (ProtocolError, WireError) as error:
+            text = f"{key} ({address}): {error}"
+            code = getattr(error, "abort_code", sockets.UNREACHABLE)
+            raise RemoteProtocolError(text, code) from None
+
+
+def _check(config: EndpointConfig) -> None:
+    names = [peer.node for peer in config.peers]
+    if not names:
+        raise ConfigError("peers: found none; allowed: at least one [[peers]] table")
+    if len(set(names)) != len(names) or config.node in names or config.relay.node in names:
+        raise ConfigError(
+            f"peers: found {', '.join(names)}; allowed: different users, "
+            f"neither {config.node} itself nor the relay"
+        )
+    for peer in config.peers:
+        if peer.node < config.node and peer.address is None:
+            raise ConfigError(
+                f"peers.{peer.node}: key `address` is missing; {config.node} dials {peer.node}"
+            )
+        if peer.address is not None:
+            sockets.parse_address(peer.address, f"peers.{peer.node}.address")
+    sockets.parse_address(config.relay.address, "relay.address")
+    sockets.parse_address(config.light, "light")

@@ -1,0 +1,182 @@
+"""One authenticated connection: TLS, greeting, frames in, frames out."""
+
+import ssl
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+import trio
+
+from mdiqkd_net.errors import RemoteProtocolError
+from mdiqkd_net.protocol.handshake import Expected, RoleName, greet, welcome
+from mdiqkd_net.runtime.tls import certified_node
+from mdiqkd_net.wire.codec import CAPS, decode, encode
+from mdiqkd_net.wire.frames import Frame, FrameReader, Sequencer
+from mdiqkd_net.wire.messages import Error, Message
+
+RECEIVE_BYTES: Final = 1 << 18
+HANDSHAKE_S: Final = 10.0
+HIGH_WATER_BYTES: Final = 8 << 20
+"""Who makes data faster than the link takes it waits in `drained` above this."""
+
+LINK_LOST: Final = 0x0403
+
+
+class Link:
+    """Frames to and from one node. One task reads, one writes; anybody may queue.
+
+    `sequencer` numbers what the holder of the link seals; see `Sequencer`.
+    """
+
+    def __init__(self, stream: trio.SSLStream[trio.SocketStream], node: str) -> None:
+        self._stream = stream
+        self.node = node
+        self.sequencer = Sequencer()
+        self._reader = FrameReader(CAPS)
+        self._early: list[Frame] = []
+        self._queue, self._to_send = trio.open_memory_channel[bytes](float("inf"))
+        self._pending = 0
+        self._waiting = trio.lowlevel.ParkingLot()
+        self.n_bytes = 0
+
+    def send(self, data: bytes) -> None:
+        """Queue bytes for the writer; never waits."""
+        self._pending += len(data)
+        self.n_bytes += len(data)
+        self._queue.send_nowait(data)
+
+    def tell(self, message: Message, stream: int = 0) -> None:
+        """Seal and queue a message."""
+        self.send(self.sequencer.seal(message.TYPE, encode(message), stream).raw)
+
+    async def drained(self) -> None:
+        """Wait until the queue is short enough to make more."""
+        while self._pending > HIGH_WATER_BYTES:
+            await self._waiting.park()
+
+    async def write(self) -> None:
+        """Be the task that writes.
+
+        Raises:
+            RemoteProtocolError: The connection is gone.
+        """
+        async for data in self._to_send:
+            try:
+                await self._stream.send_all(data)
+            except (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError):
+                raise self._lost() from None
+            self._pending -= len(data)
+            self._waiting.unpark_all()
+
+    async def frames(self) -> AsyncIterator[Frame]:
+        """Be the task that reads; ends when the peer closes between frames.
+
+        Raises:
+            RemoteProtocolError: The connection is gone in the middle of a frame, or broken.
+            WireError: Bytes that are no frame.
+        """
+        while self._early:
+            yield self._early.pop(0)
+        while True:
+            data = await self._receive()
+            if not data:
+                if self._reader.mid_frame:
+                    raise self._lost()
+                return
+            for frame in self._reader.receive_data(data):
+                if frame.kind == Error.TYPE:
+                    raise self._refused(frame)
+                yield frame
+
+    async def refuse(self, code: int) -> None:
+        """Tell the peer why it is refused, in a code, and close."""
+        self.tell(Error(code=code & 0xFFFF))
+        with trio.move_on_after(1.0) as scope:
+            scope.shield = True
+            while self._pending:
+                await self._waiting.park()
+        await self.close()
+
+    async def close(self) -> None:
+        """Close at once; what is queued is lost."""
+        await trio.aclose_forcefully(self._stream)
+
+    async def greet(
+        self, node: str, role: RoleName, expected: Expected, entropy: Callable[[int], bytes]
+    ) -> None:
+        """Exchange Hellos; before `write` and `frames` run.
+
+        Raises:
+            RemoteProtocolError: The peer is not who it should be.
+            WireError: Not a Hello.
+        """
+        hello = greet(node, role, entropy, self.sequencer)
+        self.n_bytes += len(hello)
+        await self._stream.send_all(hello)
+        while not self._early:
+            data = await self._receive()
+            if not data:
+                raise self._lost()
+            self._early += self._reader.receive_data(data)
+        first = self._early.pop(0)
+        if first.kind == Error.TYPE:
+            raise self._refused(first)
+        self.sequencer.accept(first)
+        welcome(first, self.node, expected)
+
+    async def _receive(self) -> bytes:
+        try:
+            data = bytes(await self._stream.receive_some(RECEIVE_BYTES))
+        except (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError):
+            raise self._lost() from None
+        self.n_bytes += len(data)
+        return data
+
+    def _refused(self, frame: Frame) -> RemoteProtocolError:
+        message = decode(frame)
+        code = message.code if isinstance(message, Error) else 0
+        return RemoteProtocolError(f"{self.node} refuses us with code {code:#06x}", LINK_LOST)
+
+    def _lost(self) -> RemoteProtocolError:
+        return RemoteProtocolError(f"the connection to {self.node} is gone", LINK_LOST)
+
+
+async def secure(
+    stream: trio.SocketStream,
+    context: ssl.SSLContext,
+    *,
+    node: str,
+    role: RoleName,
+    expected: Expected,
+    entropy: Callable[[int], bytes],
+    server_side: bool,
+) -> Link:
+    """TLS and greeting on a fresh connection.
+
+    Raises:
+        RemoteProtocolError: No TLS, no answer in time, or another node than expected.
+        WireError: Not a Hello, or a certificate that names no node.
+    """
+    tls = trio.SSLStream(stream, context, server_side=server_side, https_compatible=True)
+    try:
+        with trio.fail_after(HANDSHAKE_S):
+            await tls.do_handshake()
+            link = Link(tls, certified_node(tls.getpeercert()))
+            await link.greet(node, role, expected, entropy)
+    except BaseException as error:
+        await trio.aclose_forcefully(tls)
+        if isinstance(error, trio.TooSlowError):
+            why = f"no handshake within {HANDSHAKE_S:g} s"
+            raise RemoteProtocolError(why, LINK_LOST) from None
+        if isinstance(error, trio.BrokenResourceError):
+            raise RemoteProtocolError(f"TLS: {_reason(error)}", LINK_LOST) from None
+        raise
+    return link
+
+
+def _reason(error: BaseException) -> str:
+    cause = error.__cause__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"certificate refused: {cause.verify_message}"
+    if isinstance(cause, ssl.SSLError):
+        return f"refused by the other side ({cause.reason})"
+    return "the other side hung up"

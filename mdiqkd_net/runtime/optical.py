@@ -1,0 +1,231 @@
+"""Simulated light on TCP: the one exception to secrecy, and it lives here alone.
+
+The simulated fiber asks both transmitters for the light of the few pulses that may click. It draws
+those pulses before and independently of anything secret, so asking tells nothing that a real fiber
+would not. Its answers go into the simulated receiver, behind the interface of a real one; the relay
+core sees clicks. Keys from such light are labelled "simulated".
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import numpy as np
+import trio
+import trio.from_thread
+from numpy.typing import NDArray
+
+from mdiqkd_net.blocks import ClickBlock, Segment
+from mdiqkd_net.devices import Candidates, LitReceiver, SimulatedReceiver
+from mdiqkd_net.errors import DeviceError, RemoteProtocolError
+from mdiqkd_net.params import Source
+from mdiqkd_net.physics.time_bin import light_table
+from mdiqkd_net.protocol.agreement import peer_source
+from mdiqkd_net.protocol.light import SessionLight, source_settings
+from mdiqkd_net.runtime.config import SimulatedDevice
+from mdiqkd_net.runtime.link import Link
+from mdiqkd_net.wire import bulk
+from mdiqkd_net.wire.codec import decode, encode
+from mdiqkd_net.wire.frames import Frame
+from mdiqkd_net.wire.messages import Light, LightArm, LightAsk
+
+ARM_S: Final = 10.0
+BATCH: Final = 1 << 17
+"""Candidates asked for at once: enough that the cost of a message vanishes."""
+UNKNOWN_SESSION: Final = 0x0302
+
+
+class Transmitter:
+    """A user's end of the light link: answers for the sessions that are armed."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[bytes, SessionLight] = {}
+        self._link: Link | None = None
+        self.up = trio.Event()
+
+    def connected(self, link: Link) -> None:
+        """The light link is up."""
+        self._link = link
+        self.up.set()
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes on the light link, both directions."""
+        return 0 if self._link is None else self._link.n_bytes
+
+    def arm(self, session: bytes, light: SessionLight) -> None:
+        """Be ready for a session, and say so to the fiber.
+
+        Raises:
+            DeviceError: There is no light link.
+        """
+        if self._link is None:
+            raise DeviceError("transmitter: there is no light link")
+        self._sessions[session] = light
+        self._link.tell(LightArm(session=session, source=source_settings(light.source)))
+
+    def disarm(self, session: bytes) -> None:
+        """Forget a session."""
+        self._sessions.pop(session, None)
+
+    async def serve(self, link: Link) -> None:
+        """Answer the fiber until it goes.
+
+        Raises:
+            RemoteProtocolError: It asks for what it may not.
+            WireError: It does not speak the protocol.
+        """
+        async for frame in link.frames():
+            link.sequencer.accept(frame)
+            answer = await trio.to_thread.run_sync(self._answer, frame)
+            link.tell(answer)
+            await link.drained()
+
+    def _answer(self, frame: Frame) -> Light:
+        ask = decode(frame)
+        if not isinstance(ask, LightAsk):
+            raise RemoteProtocolError(
+                f"light link: found {type(ask).__name__}; allowed: LightAsk", UNKNOWN_SESSION
+            )
+        light = self._sessions.get(ask.session)
+        if light is None:
+            raise RemoteProtocolError("light link: asked for a session that is not armed")
+        gaps = bulk.unpack_unsigned(ask.gaps).astype(np.int64)
+        pulses = np.cumsum(gaps + 1) + (ask.base - 1)
+        try:
+            states = light.states_at(ask.segment, pulses)
+        except ValueError as error:
+            raise RemoteProtocolError(f"light link: {error}") from None
+        return Light(states=bulk.Bulk(n=states.size, t="u8", v=states.tobytes()))
+
+
+class LightPlane:
+    """Charles' side: transmitters that have come, and the sessions they are armed for."""
+
+    def __init__(self, device: SimulatedDevice, entropy: Callable[[int], bytes]) -> None:
+        self._device = device
+        self._n_sessions = 0
+        self._links: dict[str, Link] = {}
+        self._sources: dict[tuple[bytes, str], Source] = {}
+        self._answers: dict[str, trio.MemoryReceiveChannel[NDArray[np.uint8]]] = {}
+        self._changed = trio.Condition()
+        # A physics seed is public; without one every run is another sample.
+        self._seed = int.from_bytes(entropy(8), "big") if device.seed is None else device.seed
+
+    async def serve(self, link: Link) -> None:
+        """Read one transmitter's messages until it goes.
+
+        Raises:
+            RemoteProtocolError, WireError: It does not speak the protocol, or is here already.
+        """
+        if link.node not in self._device.fibers:
+            known = ", ".join(sorted(self._device.fibers)) or "nobody"
+            raise RemoteProtocolError(f"{link.node} has no fiber here; allowed: {known}")
+        if link.node in self._links:
+            raise RemoteProtocolError(f"the transmitter of {link.node} is connected already")
+        deliver, answers = trio.open_memory_channel[NDArray[np.uint8]](16)
+        self._links[link.node], self._answers[link.node] = link, answers
+        try:
+            async with deliver:
+                async for frame in link.frames():
+                    link.sequencer.accept(frame)
+                    message = decode(frame)
+                    if isinstance(message, LightArm):
+                        await self._armed(link.node, message)
+                    elif isinstance(message, Light) and message.states.t == "u8":
+                        states = bulk.unpack_unsigned(message.states)
+                        await deliver.send(states.astype(np.uint8, copy=False))
+                    else:
+                        raise RemoteProtocolError(
+                            f"light link: found {type(message).__name__}; "
+                            "allowed: LightArm, or Light with states of type u8"
+                        )
+        finally:
+            del self._links[link.node], self._answers[link.node]
+            async with self._changed:
+                self._changed.notify_all()
+
+    async def _armed(self, user: str, message: LightArm) -> None:
+        self._sources[message.session, user] = peer_source(message.source)
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def measure(
+        self,
+        session: bytes,
+        users: tuple[str, str],
+        segments: tuple[Segment, ...],
+        deliver: Callable[[ClickBlock], Awaitable[None]],
+    ) -> None:
+        """Run the simulated receiver over a session's light.
+
+        Raises:
+            DeviceError: A transmitter is missing, goes away, or answers nonsense.
+        """
+        await self._wait_until_armed(session, users)
+        number, self._n_sessions = self._n_sessions, self._n_sessions + 1
+        fibers = self._device.fibers
+        receiver = LitReceiver(
+            SimulatedReceiver(
+                receiver=self._device.receiver,
+                transmittances=(fibers[users[0]].transmittance, fibers[users[1]].transmittance),
+                light=(
+                    light_table(self._sources.pop((session, users[0]))),
+                    light_table(self._sources.pop((session, users[1]))),
+                ),
+                seed=(self._seed, number),
+            ),
+            ask=lambda candidates: self._ask(session, users, candidates),
+            collect=lambda: trio.from_thread.run(self._collect, users),
+            max_candidates=BATCH,
+        )
+        for segment in segments:
+            receiver.begin(segment)
+            while clicks := await trio.to_thread.run_sync(receiver.next_clicks):
+                await deliver(clicks)
+
+    async def _wait_until_armed(self, session: bytes, users: tuple[str, str]) -> None:
+        missing = list(users)
+        with trio.move_on_after(ARM_S):
+            async with self._changed:
+                while missing := [u for u in users if (session, u) not in self._sources]:
+                    await self._changed.wait()
+        if missing:
+            raise DeviceError(
+                f"no light from {' and '.join(missing)} within {ARM_S:g} s; "
+                "is `light` set in their configuration?"
+            )
+
+    def _ask(self, session: bytes, users: tuple[str, str], candidates: Candidates) -> None:
+        """In the receiver's thread: ask both users about a batch."""
+        before = np.concatenate([[candidates.n_before - 1], candidates.pulses[:-1]])
+        gaps = candidates.pulses - before[: candidates.pulses.size] - 1
+        ask = LightAsk(
+            base=candidates.n_before,
+            gaps=bulk.pack_unsigned(gaps),
+            segment=candidates.segment,
+            session=session,
+        )
+        body = encode(ask)
+        trio.from_thread.run(self._post, users, body)
+
+    async def _post(self, users: tuple[str, str], body: bytes) -> None:
+        for user in users:
+            link = self._link_of(user)
+            link.send(link.sequencer.seal(LightAsk.TYPE, body).raw)
+            await link.drained()
+
+    async def _collect(self, users: tuple[str, str]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        answers: list[NDArray[np.uint8]] = []
+        for user in users:
+            self._link_of(user)
+            try:
+                answers.append(await self._answers[user].receive())
+            except trio.EndOfChannel:
+                raise DeviceError(f"the transmitter of {user} went away") from None
+        return answers[0], answers[1]
+
+    def _link_of(self, user: str) -> Link:
+        link = self._links.get(user)
+        if link is None:
+            raise DeviceError(f"the transmitter of {user} went away")
+        return link

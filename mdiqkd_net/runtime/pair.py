@@ -1,0 +1,270 @@
+"""One pair at one user: the only task that touches its core."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+
+import trio
+
+from mdiqkd_net.errors import LocalProtocolError, ProtocolError, RemoteProtocolError, WireError
+from mdiqkd_net.keys.pads import PadFile
+from mdiqkd_net.keys.records import BlockMeta
+from mdiqkd_net.keys.store import KeyStore
+from mdiqkd_net.protocol.agreement import Agreement
+from mdiqkd_net.protocol.effects import (
+    Arm,
+    Disarm,
+    Discard,
+    Effect,
+    Finished,
+    Hold,
+    Release,
+    Report,
+    Resume,
+    Send,
+    Tell,
+)
+from mdiqkd_net.protocol.endpoint import Endpoint, PairPlan
+from mdiqkd_net.protocol.light import Entropy
+from mdiqkd_net.protocol.states import State
+from mdiqkd_net.runtime.config import EndpointConfig, Peer
+from mdiqkd_net.runtime.link import Link
+from mdiqkd_net.runtime.optical import Transmitter
+from mdiqkd_net.wire.frames import Frame
+from mdiqkd_net.wire.messages import Message
+
+INBOX_FRAMES: Final = 64
+_RELAYS_TURN: Final = (State.COLLECTING, State.ABORTED, State.DONE)
+"""While the relay measures, or other pairs have their turn, silence is no fault of the peer."""
+
+
+class RelayPort(Protocol):
+    """What a pair needs of the node's relay link."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes on the link, both directions."""
+
+    def tell(self, message: Message, stream: int) -> None:
+        """Queue a message for the relay."""
+
+
+class Pair:
+    """The shell around one `Endpoint` core."""
+
+    def __init__(
+        self,
+        *,
+        config: EndpointConfig,
+        peer: Peer,
+        pads: PadFile,
+        store: KeyStore,
+        relay: RelayPort,
+        transmitter: Transmitter,
+        entropy: Entropy,
+        emit: Callable[..., None],
+    ) -> None:
+        self._config = config
+        self._peer = peer
+        self._pads = pads
+        self._store = store
+        self._relay = relay
+        self._transmitter = transmitter
+        self._entropy = entropy
+        self._emit = emit
+        self._inbox, self._to_handle = trio.open_memory_channel[tuple[bool, Frame]](INBOX_FRAMES)
+        self._link: Link | None = None
+        self._linked = trio.Event()
+        self._scope = trio.CancelScope()
+        self._stages = _Stages()
+        self._bytes_before = (0, 0, 0)
+        self._n_ended = 0
+        self._n_keys = 0
+        self.failure = ""
+
+    async def serve(self, link: Link) -> None:
+        """Read a fresh link to the peer until it goes.
+
+        Raises:
+            RemoteProtocolError: There is one already, or the peer broke the protocol.
+            WireError: Bytes that are no frame.
+        """
+        if self._link is not None:
+            raise RemoteProtocolError(f"{link.node} is connected already")
+        self._link = link
+        self._linked.set()
+        async for frame in link.frames():
+            await self._inbox.send((True, frame))
+        self.fail(f"{self._peer.node} closed the link")
+
+    async def from_relay(self, frame: Frame) -> None:
+        """Queue a frame of the relay."""
+        await self._inbox.send((False, frame))
+
+    def fail(self, why: str) -> None:
+        """Nothing more can be done with this peer."""
+        if self._n_ended < self._peer.blocks and not self.failure:
+            self.failure = why
+            self._scope.cancel()
+
+    async def run(self) -> None:
+        """Make the configured blocks."""
+        core: Endpoint | None = None
+        with self._scope:
+            core = await self._connect()
+            if core is not None:
+                await self._work(core)
+        if self.failure:
+            await self._give_up(core)
+
+    async def _connect(self) -> Endpoint | None:
+        with trio.move_on_after(self._config.patience_s):
+            await self._linked.wait()
+        if self._link is None:
+            self.failure = f"{self._peer.node} did not connect within {self._config.patience_s:g} s"
+            return None
+        config, peer = self._config, self._peer
+        plan = PairPlan(
+            node=config.node,
+            peer=peer.node,
+            n_pulses=peer.n_pulses,
+            blocks=peer.blocks,
+            agreement=Agreement(
+                source=config.source,
+                security=config.security,
+                bell_states=config.bell_states,
+                reconciler=config.reconciler,
+            ),
+            qber_hint=config.qber_hint,
+        )
+        return Endpoint(
+            plan, sequencer=self._link.sequencer, pads=self._pads, entropy=self._entropy
+        )
+
+    async def _work(self, core: Endpoint) -> None:
+        await self._perform(core, core.request())
+        while self._n_ended < self._peer.blocks:
+            limit_s = math.inf if self._waits_for_relay(core) else self._config.patience_s
+            with trio.move_on_after(limit_s) as patience:
+                from_peer, frame = await self._to_handle.receive()
+            if patience.cancelled_caught:
+                state = core.block.state.value if core.block else "opening"
+                self.failure = (
+                    f"{self._peer.node} has been silent for {limit_s:g} s in state {state}"
+                )
+                return
+            handle = core.receive_peer if from_peer else core.receive_relay
+            try:
+                await self._perform(core, await trio.to_thread.run_sync(handle, frame))
+            except (ProtocolError, WireError) as error:
+                culprit = self._peer.node if from_peer else "the relay"
+                self.failure = f"{culprit}: {error}"
+                if from_peer and self._link is not None:
+                    await self._link.refuse(getattr(error, "abort_code", 0x0503))
+                return
+
+    def _waits_for_relay(self, core: Endpoint) -> bool:
+        return core.block is None or core.block.state in _RELAYS_TURN
+
+    async def _give_up(self, core: Endpoint | None) -> None:
+        effects: list[Effect] = [] if core is None else core.abort(self.failure)
+        if core is not None:
+            await self._perform(core, effects)
+        if not any(isinstance(effect, Finished) for effect in effects):
+            users = sorted((self._config.node, self._peer.node))
+            self._emit(
+                "block.aborted",
+                users=users,
+                block=self._n_ended + 1,
+                reason=self.failure,
+                secret_bits=0,
+                tag_failures=0,
+            )
+
+    async def _perform(self, core: Endpoint, effects: list[Effect]) -> None:
+        """Effects in order; a `Hold` is on disk before what follows it starts."""
+        for effect in effects:
+            match effect:
+                case Send(data=data):
+                    if self._link is not None:
+                        self._link.send(data)
+                case Tell(message=message, stream=stream):
+                    self._relay.tell(message, stream)
+                case Report(event=event, fields=fields):
+                    self._report(event, fields)
+                case Arm(session=session, light=light):
+                    self._transmitter.arm(session, light)
+                case Disarm(session=session):
+                    self._transmitter.disarm(session)
+                case Hold():
+                    await trio.to_thread.run_sync(self._hold, effect)
+                case Release(block_id=block_id):
+                    await trio.to_thread.run_sync(self._store.release, block_id)
+                case Discard(block_id=block_id):
+                    await trio.to_thread.run_sync(self._store.discard, block_id)
+                case Resume():
+                    await trio.lowlevel.checkpoint()  # the writer takes what was queued
+                    await self._perform(core, await trio.to_thread.run_sync(core.resume))
+                case Finished():
+                    self._n_ended += 1
+                    if core.blocks_left and not self.failure:
+                        await self._perform(core, core.request())
+                case _:
+                    raise LocalProtocolError(f"an endpoint has no {type(effect).__name__}")
+
+    def _hold(self, effect: Hold) -> None:
+        meta = BlockMeta(
+            block_id=effect.key.block_id,
+            pair=effect.users,
+            owner=self._config.node,
+            peer=self._peer.node,
+            block_no=effect.block,
+            origin=effect.key.origin,
+            eps=effect.eps,
+            leak_model=effect.leak_model,
+        )
+        self._n_keys = self._store.hold(meta, effect.key)
+
+    def _report(self, event: str, fields: Mapping[str, Any]) -> None:
+        if event == "block.stage":
+            if fields["stage"] == "opened":
+                self._stages = _Stages()
+                self._bytes_before = self._bytes()
+            self._stages.enter(fields["stage"])
+        if event in ("block.key", "block.aborted"):
+            relay, peer, light = (
+                now - before for now, before in zip(self._bytes(), self._bytes_before, strict=True)
+            )
+            fields = {
+                **fields,
+                "n_keys": self._n_keys if event == "block.key" else 0,
+                "bytes_relay": relay,
+                "bytes_peer": peer,
+                "bytes_light": light,
+                "seconds": self._stages.leave(),
+            }
+        self._emit(event, fields)
+
+    def _bytes(self) -> tuple[int, int, int]:
+        peer = 0 if self._link is None else self._link.n_bytes
+        return self._relay.n_bytes, peer, self._transmitter.n_bytes
+
+
+class _Stages:
+    """How long each stage of a block took."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+        self._stage = ""
+        self._since = 0.0
+
+    def enter(self, stage: str) -> None:
+        self.leave()
+        self._stage, self._since = stage, trio.current_time()
+
+    def leave(self) -> dict[str, float]:
+        if self._stage:
+            spent = trio.current_time() - self._since
+            self._seconds[self._stage] = round(self._seconds.get(self._stage, 0.0) + spent, 6)
+            self._stage = ""
+        return self._seconds

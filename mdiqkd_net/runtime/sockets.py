@@ -1,0 +1,93 @@
+"""Where nodes listen and whom they dial."""
+
+import errno
+import socket
+from typing import Final
+
+import trio
+
+from mdiqkd_net.errors import ConfigError, RemoteProtocolError
+
+BACKLOG: Final = 64
+RETRY_S: Final = 0.1
+MAX_RETRY_S: Final = 2.0
+UNREACHABLE: Final = 0x0404
+_INHERITED: Final = "fd://"
+
+
+def parse_address(address: str, key: str) -> tuple[str, int]:
+    """Split "HOST:PORT".
+
+    Raises:
+        ConfigError: It is not that.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise ConfigError(f"{key}: found {address!r}; allowed: HOST:PORT with a port up to 65535")
+    return host.strip("[]"), int(port)
+
+
+async def listen(address: str, key: str) -> trio.SocketListener:
+    """Listen on "HOST:PORT", or on an inherited socket "fd://N" as service managers pass it.
+
+    Raises:
+        ConfigError: The port is taken, the host is not ours, or N is no listening socket.
+    """
+    if address.startswith(_INHERITED):
+        return trio.SocketListener(_inherited(address, key))
+    host, port = parse_address(address, key)
+    try:
+        listeners = await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
+    except OSError as error:
+        why = {
+            errno.EADDRINUSE: "the port is in use; choose another, or stop who has it",
+            errno.EADDRNOTAVAIL: "no interface of this machine has that address",
+            errno.EACCES: "ports below 1024 need privileges",
+        }.get(error.errno or 0, error.strerror or str(error))
+        raise ConfigError(f"{key}: cannot listen on {address}: {why}") from None
+    for extra in listeners[1:]:
+        await extra.aclose()
+    return listeners[0]
+
+
+def _inherited(address: str, key: str) -> trio.socket.SocketType:
+    number = address.removeprefix(_INHERITED)
+    if not number.isdecimal():
+        raise ConfigError(f"{key}: found {address!r}; allowed: fd:// and a file descriptor")
+    try:
+        inherited = socket.socket(fileno=int(number))
+        listening = inherited.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError as error:
+        raise ConfigError(f"{key}: {address} is not a socket: {error.strerror}") from None
+    if not listening:
+        inherited.detach()  # not ours to close
+        raise ConfigError(f"{key}: {address} is a socket that does not listen")
+    return trio.socket.from_stdlib_socket(inherited)
+
+
+def address_of(listener: trio.SocketListener) -> str:
+    """Where a listener listens, as HOST:PORT."""
+    host, port = listener.socket.getsockname()[:2]
+    return f"{host}:{port}"
+
+
+async def dial(address: str, key: str, patience_s: float) -> trio.SocketStream:
+    """Connect, again and again while the other side is not there yet.
+
+    Raises:
+        RemoteProtocolError: It did not come within `patience_s`.
+    """
+    host, port = parse_address(address, key)
+    wait_s = RETRY_S
+    why = "no answer"
+    with trio.move_on_after(patience_s):
+        while True:
+            try:
+                return await trio.open_tcp_stream(host, port, happy_eyeballs_delay=patience_s)
+            except OSError as error:
+                why = str(error.__cause__ or error)
+            await trio.sleep(wait_s)  # back-off between attempts, bounded by the deadline above
+            wait_s = min(2 * wait_s, MAX_RETRY_S)
+    raise RemoteProtocolError(
+        f"{key}: cannot reach {address} within {patience_s:g} s: {why}", UNREACHABLE
+    )

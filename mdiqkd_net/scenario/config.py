@@ -1,0 +1,143 @@
+"""A scenario: users, their arms, one receiver, and how much light to spend. Read from TOML."""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from mdiqkd_net.blocks import CATEGORIES
+from mdiqkd_net.errors import ConfigError
+from mdiqkd_net.keys.identity import check_node
+from mdiqkd_net.keys.pki import AUTHORITY
+from mdiqkd_net.params import (
+    MAX_PULSES,
+    BellStateName,
+    Link,
+    ReceiverParams,
+    Security,
+    UserLink,
+    parse_toml,
+)
+from mdiqkd_net.scenario import topology
+from mdiqkd_net.scenario.topology import UserPair
+
+RELAY: Final = "charles"
+"""Node id of the relay in every scenario."""
+
+RESERVED: Final = {RELAY: "the relay", AUTHORITY: "the authority that signs certificates"}
+
+Count = Annotated[int, Meta(ge=0, le=MAX_PULSES)]
+
+
+class Measured(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Published counts of an experiment, to be shown beside the simulated ones."""
+
+    source: str
+    n_pulses: Annotated[int, Meta(ge=1, le=MAX_PULSES)]
+    counts: dict[str, Count]
+    """Events by category; the category names Alice's setting first, and Alice is the user with
+    the lower id."""
+    errors: dict[str, Count] = {}
+
+    def __post_init__(self) -> None:
+        for table, values in (("counts", self.counts), ("errors", self.errors)):
+            for category in values:
+                if category not in CATEGORIES:
+                    raise ValueError(
+                        f"{table}: found category {category!r}; allowed: {', '.join(CATEGORIES)}"
+                    )
+        for category, m in self.errors.items():
+            n = self.counts.get(category, 0)
+            if m > n:
+                raise ValueError(f"errors.{category}: found {m}; allowed: at most the {n} counts")
+
+
+class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A whole network on one machine. The relay is always the node `charles`."""
+
+    title: str
+    topology: str
+    n_pulses: Annotated[int, Meta(ge=1, le=MAX_PULSES)]
+    """Pulse pairs of a block."""
+    pulse_rate_hz: Annotated[int, Meta(ge=1, le=10**11)]
+    eps_sec: Annotated[float, Meta(gt=0.0, lt=1.0)]
+    eps_cor: Annotated[float, Meta(gt=0.0, lt=1.0)]
+    f_ec: Annotated[float, Meta(ge=1.0, le=10.0)] = 1.16
+    """Of predictions only; a run reports the leakage that it really had."""
+    bell_states: tuple[BellStateName, ...]
+    users: dict[str, UserLink]
+    receiver: ReceiverParams
+    blocks: Annotated[int, Meta(ge=1, le=10_000)] = 1
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+    """Of the simulated physics only; keys never depend on it alone."""
+    measured: Measured | None = None
+
+    def __post_init__(self) -> None:
+        for user in self.users:
+            if user in RESERVED:
+                raise ValueError(
+                    f"users: found a user named {user!r}, which is {RESERVED[user]}; allowed: "
+                    "any other name"
+                )
+        try:
+            for user in self.users:
+                check_node(user)
+            pairs = topology.pairs(self.topology, self.users)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        self.link(pairs[0])  # raises if the Bell states are impossible
+        if self.measured is not None and len(pairs) != 1:
+            raise ValueError(
+                f"measured: found published counts for {len(pairs)} pairs; allowed: for one pair"
+            )
+
+    @property
+    def pairs(self) -> list[UserPair]:
+        """Who shares keys with whom, sorted, the lower id first in each."""
+        return topology.pairs(self.topology, self.users)
+
+    @property
+    def security(self) -> Security:
+        """The security budget of each block."""
+        return Security(eps_sec=self.eps_sec, eps_cor=self.eps_cor, f_ec=self.f_ec)
+
+    def link(self, users: UserPair) -> Link:
+        """What a prediction needs to know of one pair; the lower id is Alice."""
+        return Link(
+            n_pulses=self.n_pulses,
+            alice=self.users[users[0]],
+            bob=self.users[users[1]],
+            receiver=self.receiver,
+            eps_sec=self.eps_sec,
+            eps_cor=self.eps_cor,
+            f_ec=self.f_ec,
+            bell_states=self.bell_states,
+        )
+
+
+def read(path: Path, *, n_pulses: int | None = None, seed: int | None = None) -> Scenario:
+    """Read a scenario, with the number of pulses and the seed replaced if they are given.
+
+    Raises:
+        ConfigError: Naming the file, the key, what was found and what is allowed.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not UTF-8 text") from None
+    scenario = parse_toml(text, Scenario, str(path))
+    if n_pulses is not None:
+        _within("--n-pulses", n_pulses, 1, MAX_PULSES)
+        scenario = msgspec.structs.replace(scenario, n_pulses=n_pulses)
+    if seed is not None:
+        _within("--seed", seed, 0, 2**63 - 1)
+        scenario = msgspec.structs.replace(scenario, seed=seed)
+    return scenario
+
+
+def _within(option: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise ConfigError(f"{option}: found {value}; allowed: {low} to {high}")

@@ -1,0 +1,53 @@
+"""Numbers as people read them: grouped digits, SI prefixes, a dash for what is not known."""
+
+from typing import Final
+
+DASH: Final = "–"
+
+_PREFIXES: Final = ("", "k", "M", "G", "T", "P", "E")
+
+
+def grouped(value: int | None) -> str:
+    """1234567 as 1,234,567."""
+    return DASH if value is None else f"{value:,}"
+
+
+def scientific(value: float | None, digits: int = 3) -> str:
+    """1.2345e-05 as 1.23e-5."""
+    if value is None:
+        return DASH
+    if value == 0:
+        return "0"
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def percent(value: float | None, decimals: int = 2) -> str:
+    """0.0153 as 1.53 %."""
+    return DASH if value is None else f"{100 * value:.{decimals}f} %"
+
+
+def fixed(value: float | None, decimals: int = 3) -> str:
+    """A number with so many decimals."""
+    return DASH if value is None else f"{value:.{decimals}f}"
+
+
+def scaled(value: float | None, unit: str) -> str:
+    """1234567 and "bit" as 1.23 Mbit."""
+    if value is None:
+        return DASH
+    for prefix in _PREFIXES:
+        if abs(value) < 999.5 or prefix == _PREFIXES[-1]:
+            break
+        value /= 1000
+    shown = f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
+    return f"{shown} {prefix}{unit}"
+
+
+def seconds(value: float | None) -> str:
+    """Seconds, or minutes and seconds."""
+    if value is None:
+        return DASH
+    if value < 99.95:
+        return f"{value:.1f} s"
+    return f"{int(value) // 60} min {int(value) % 60:02d} s"

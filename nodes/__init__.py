@@ -1,0 +1,1 @@
+"""Shims that run a node from a checkout; never installed."""

@@ -1,0 +1,82 @@
+"""Bell states from clicks; the gate's digest."""
+
+import itertools
+
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from mdiqkd_net.blocks import PSI_MINUS, PSI_PLUS, ClickBlock
+from mdiqkd_net.errors import RemoteProtocolError
+from mdiqkd_net.protocol.announcing import (
+    NO_BELL_STATE,
+    AnnouncementLog,
+    Announcer,
+    bell_outcomes,
+)
+from mdiqkd_net.wire.codec import encode
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
+PUBLIC = KEY.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+
+def test_a_bell_state_is_one_early_and_one_late_click():
+    for clicks in itertools.product((0, 1), repeat=4):
+        early, late = clicks[:2], clicks[2:]
+        pattern = sum(click << i for i, click in enumerate(clicks))
+        if sum(early) != 1 or sum(late) != 1:
+            expected = NO_BELL_STATE
+        else:
+            expected = PSI_PLUS if early.index(1) == late.index(1) else PSI_MINUS
+        assert bell_outcomes(np.array([pattern], np.uint8))[0] == expected
+
+
+def log_of(n_pulses=250, segment_pulses=100):
+    return AnnouncementLog(bytes(16), PUBLIC, n_pulses, segment_pulses)
+
+
+def clicks(segment, pulses, n_elapsed, pattern=9):
+    array = np.array(pulses, np.int64)
+    return ClickBlock(segment, array, np.full(array.size, pattern, np.uint8), n_elapsed, False)
+
+
+def test_a_log_follows_segments_and_batches():
+    announcer, log = Announcer(bytes(16), KEY), log_of()
+    for block in (
+        clicks(0, [3, 5], 60),
+        clicks(0, [], 80),
+        clicks(0, [99], 100),
+        clicks(1, [0], 100),
+        clicks(2, [49], 50),
+    ):
+        batch = announcer.announce(block)
+        segment, pulses, outcomes = log.add(batch, encode(batch))
+        assert segment == block.segment
+        np.testing.assert_array_equal(pulses, block.pulses)
+        assert (outcomes == PSI_MINUS).all()
+    assert log.n_elapsed == 250
+    log.close(announcer.close())
+    with pytest.raises(RemoteProtocolError, match="after the close"):
+        log.add(batch, b"")
+    with pytest.raises(RemoteProtocolError, match="second close"):
+        log.close(announcer.close())
+
+
+def test_a_close_before_the_end_of_the_light_is_refused():
+    announcer, log = Announcer(bytes(16), KEY), log_of()
+    batch = announcer.announce(clicks(0, [3], 100))
+    log.add(batch, encode(batch))
+    with pytest.raises(RemoteProtocolError, match="cover 100 of 250"):
+        log.close(announcer.close())
+
+
+def test_the_same_list_has_the_same_digest_and_another_has_not():
+    logs = [log_of(), log_of(), log_of()]
+    for log, pulse in zip(logs, (7, 7, 8), strict=True):
+        batch = Announcer(bytes(16), KEY).announce(clicks(0, [pulse], 100))
+        log.add(batch, encode(batch))
+    key = bytes(range(32))
+    assert logs[0].digest(key) == logs[1].digest(key) != logs[2].digest(key)
+    assert logs[0].digest(key) != logs[0].digest(bytes(32))
+    assert logs[0].n_bytes > 64

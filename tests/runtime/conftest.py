@@ -1,0 +1,50 @@
+"""A throw-away network: certificates for three nodes and a stranger's authority."""
+
+from pathlib import Path
+
+import pytest
+
+from mdiqkd_net.keys.pads import create_pads
+from mdiqkd_net.keys.pki import create_authority, issue
+from mdiqkd_net.runtime.config import Tls
+
+
+@pytest.fixture(scope="session")
+def pki(tmp_path_factory) -> Path:
+    directory = tmp_path_factory.mktemp("pki")
+    create_authority(directory)
+    for node in ("alice", "bob", "charles"):
+        issue(directory, node)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def foreign_pki(tmp_path_factory) -> Path:
+    directory = tmp_path_factory.mktemp("foreign")
+    create_authority(directory)
+    issue(directory, "bob")
+    return directory
+
+
+@pytest.fixture
+def pads(tmp_path) -> dict[str, Path]:
+    files = create_pads(tmp_path, "alice", "bob", 16)
+    return dict(zip(("alice", "bob"), files, strict=True))
+
+
+def tls_of(directory: Path, node: str) -> Tls:
+    return Tls(
+        authority=str(directory / "authority.pem"),
+        certificate=str(directory / f"{node}.pem"),
+        private_key=str(directory / f"{node}.key"),
+    )
+
+
+@pytest.fixture
+def tls(pki):
+    return lambda node: tls_of(pki, node)
+
+
+@pytest.fixture
+def foreign_tls(foreign_pki):
+    return tls_of(foreign_pki, "bob")

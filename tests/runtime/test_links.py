@@ -1,0 +1,263 @@
+"""Links between real sockets: who is let in, who is not, and what a bad peer does."""
+
+import contextlib
+import secrets
+import socket
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from mdiqkd_net.errors import ConfigError, ProtocolError, RemoteProtocolError, WireError
+from mdiqkd_net.protocol.handshake import Expected
+from mdiqkd_net.runtime import sockets, tls
+from mdiqkd_net.runtime.accepting import accept, attend
+from mdiqkd_net.runtime.link import secure
+from mdiqkd_net.wire import messages as m
+
+NOWHERE = Path()
+
+
+class Server:
+    """Listens as alice; keeps what comes in."""
+
+    def __init__(self, context, expected):
+        self.context, self.expected = context, expected
+        self.frames, self.events, self.got_frame = [], [], trio.Event()
+
+    async def start(self, nursery):
+        self.listener = await sockets.listen("127.0.0.1:0", "listen")
+        self.address = sockets.address_of(self.listener)
+        nursery.start_soon(
+            partial(
+                accept,
+                self.listener,
+                context=self.context,
+                node="alice",
+                role="endpoint",
+                expected=self.expected,
+                serve=self.serve,
+                report=self.report,
+            )
+        )
+
+    async def serve(self, link):
+        async for frame in link.frames():
+            link.sequencer.accept(frame)
+            self.frames.append(frame)
+            self.got_frame.set()
+
+    def report(self, event, **fields):
+        self.events.append((event, fields))
+
+
+ALICE = Expected("endpoint", ["alice"])
+
+
+@contextlib.asynccontextmanager
+async def connected(server, context, expected=ALICE, node="bob"):
+    """A link as `node`, with its writer; closed at the end."""
+    stream = await sockets.dial(server.address, "test", 5.0)
+    link = await secure(
+        stream,
+        context,
+        node=node,
+        role="endpoint",
+        expected=expected,
+        entropy=secrets.token_bytes,
+        server_side=False,
+    )
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(link.write)
+            yield link
+            nursery.cancel_scope.cancel()
+    finally:
+        await link.close()
+
+
+async def read_to_the_end(link):
+    """Read until the peer is gone; a refusal raises."""
+    with trio.fail_after(5):
+        async for _ in link.frames():
+            pass
+
+
+@pytest.fixture
+async def server(tls_contexts, nursery):
+    made = Server(tls_contexts("alice")[0], Expected("endpoint", ["bob"]))
+    await made.start(nursery)
+    return made
+
+
+@pytest.fixture
+def tls_contexts(tls):
+    from mdiqkd_net.runtime.tls import contexts
+
+    return lambda node: contexts(tls(node), NOWHERE)
+
+
+async def test_frames_cross_a_link(server, tls_contexts):
+    async with connected(server, tls_contexts("bob")[1]) as link:
+        link.tell(m.SiftDone(count=3, nonce=bytes(16)), stream=1)
+        with trio.fail_after(5):
+            await server.got_frame.wait()
+    assert server.frames[0].stream == 1
+    assert server.events == [("link.up", {"peer": "bob"})]
+    assert link.n_bytes > len(server.frames[0].raw)
+
+
+async def open_and_read(server, context, **how):
+    async with connected(server, context, **how) as link:
+        await read_to_the_end(link)
+
+
+async def test_a_certificate_of_another_node_is_refused_by_name(server, tls_contexts):
+    with pytest.raises(RemoteProtocolError, match="found 'alice'; allowed: charles"):
+        await open_and_read(server, tls_contexts("bob")[1], expected=Expected("relay", ["charles"]))
+
+
+@pytest.mark.parametrize(
+    ("claimed", "words"),
+    [("charles", "found 'charles'; allowed: bob"), ("bob", "certificate says 'charles'")],
+)
+async def test_a_node_that_is_not_expected_or_lies_is_refused_and_reported(
+    server, tls_contexts, claimed, words
+):
+    # What the stranger sees is a link that ends, at once or after its greeting.
+    with contextlib.suppress(RemoteProtocolError, WireError, ExceptionGroup):
+        await open_and_read(server, tls_contexts("charles")[1], node=claimed)
+    assert server.events[0][0] == "link.refused"
+    assert words in server.events[0][1]["reason"]
+    assert not server.frames
+
+
+async def test_a_certificate_of_another_authority_is_refused(server, foreign_tls):
+    _, client = tls.contexts(foreign_tls, NOWHERE)
+    with pytest.raises(RemoteProtocolError, match="certificate refused"):
+        await open_and_read(server, client)
+
+
+async def test_noise_in_place_of_tls_disturbs_nobody(server, tls_contexts):
+    async with await sockets.dial(server.address, "test", 5.0) as stream:
+        await stream.send_all(b"GET / HTTP/1.1\r\n\r\n")
+        with trio.fail_after(5):
+            while await stream.receive_some():
+                pass
+    async with connected(server, tls_contexts("bob")[1]) as link:
+        link.tell(m.SiftDone(count=3, nonce=bytes(16)), stream=1)
+        with trio.fail_after(5):
+            await server.got_frame.wait()
+
+
+async def test_a_bad_frame_is_answered_with_its_code(server, tls_contexts):
+    async def send_noise():
+        async with connected(server, tls_contexts("bob")[1]) as link:
+            link.send(b"\xff" * 24)
+            await read_to_the_end(link)
+
+    with pytest.RaisesGroup(
+        pytest.RaisesExc(RemoteProtocolError, match="alice refuses us with code 0x0101")
+    ):
+        await send_noise()
+
+
+async def test_a_silent_peer_is_given_up(tls_contexts):
+    """Who accepts a connection and says nothing costs a deadline, not a hang."""
+    clock = MockClock(autojump_threshold=0)
+    context = tls_contexts("bob")[1]
+    with pytest.raises(RemoteProtocolError, match="no handshake within 10 s"):
+        await trio.to_thread.run_sync(
+            lambda: trio.run(_handshake_with_nobody, context, clock=clock)
+        )
+
+
+async def _handshake_with_nobody(context):
+    ours, theirs = socket.socketpair()
+    with theirs:
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
+        await secure(
+            stream,
+            context,
+            node="bob",
+            role="endpoint",
+            expected=Expected("endpoint"),
+            entropy=secrets.token_bytes,
+            server_side=False,
+        )
+
+
+async def test_nobody_at_an_address_is_an_error_that_names_it():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, not listening: connections are refused
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(RemoteProtocolError, match=f"relay: cannot reach {address} within"):
+            await sockets.dial(address, "relay", 0.3)
+
+
+async def test_a_port_in_use_is_named():
+    async with await sockets.listen("127.0.0.1:0", "listen") as first:
+        address = sockets.address_of(first)
+        with pytest.raises(ConfigError, match=r"listen: cannot listen on .*: the port is in use"):
+            await sockets.listen(address, "listen")
+
+
+async def test_inherited_sockets():
+    with socket.create_server(("127.0.0.1", 0)) as inherited:
+        listener = await sockets.listen(f"fd://{inherited.fileno()}", "listen")
+        assert sockets.address_of(listener).endswith(str(inherited.getsockname()[1]))
+        inherited.detach()
+        await listener.aclose()
+
+
+@pytest.mark.parametrize("address", ["fd://x", "fd://9999", "nohost", "host:", "host:70000", ":1"])
+async def test_addresses_that_are_none(address):
+    with pytest.raises(ConfigError, match=r"listen: "):
+        await sockets.listen(address, "listen")
+
+
+async def test_a_socket_that_does_not_listen_is_refused():
+    with socket.socket() as idle, pytest.raises(ConfigError, match="does not listen"):
+        await sockets.listen(f"fd://{idle.fileno()}", "listen")
+
+
+def test_missing_and_wrong_certificate_files(tls, tmp_path):
+    good = tls("alice")
+    with pytest.raises(ConfigError, match=r"no file .*`mdiqkd pki` makes"):
+        tls_module_contexts(good, authority=str(tmp_path / "none.pem"))
+    (tmp_path / "junk.pem").write_text("junk")
+    with pytest.raises(ConfigError, match=r"junk\.pem"):
+        tls_module_contexts(good, authority=str(tmp_path / "junk.pem"))
+    with pytest.raises(ConfigError, match="KEY_VALUES_MISMATCH"):
+        tls_module_contexts(good, private_key=tls("bob").private_key)
+
+
+def tls_module_contexts(good, **changed):
+    import msgspec
+
+    return tls.contexts(msgspec.structs.replace(good, **changed), NOWHERE)
+
+
+async def test_what_ends_a_link_is_reported(server, tls_contexts):
+    events = []
+
+    async def serve(_link):
+        raise RemoteProtocolError("no such thing", 0x0301)
+
+    async with connected(server, tls_contexts("bob")[1]) as link:
+        with trio.fail_after(5):
+            ended = await attend(
+                link, serve, lambda event, **fields: events.append((event, fields))
+            )
+    assert isinstance(ended, ProtocolError)
+    assert events[-1] == ("link.down", {"peer": "alice", "reason": "no such thing"})
+
+
+@pytest.mark.parametrize(
+    "names", [(), (("DNS", "x"),), (("URI", "urn:mdiqkd:node:a"), ("URI", "urn:mdiqkd:node:b"))]
+)
+def test_a_certificate_names_exactly_one_node(names):
+    with pytest.raises(WireError, match="exactly one"):
+        tls.certified_node({"subjectAltName": names})

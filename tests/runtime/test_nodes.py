@@ -1,0 +1,231 @@
+"""Whole nodes on real sockets in one process: a key, and what happens when somebody is missing."""
+
+import json
+import socket
+
+import msgspec
+import pytest
+import trio
+from triangle import RECEIVER, SECURITY, SOURCE
+
+from mdiqkd_net.errors import ConfigError, RemoteProtocolError
+from mdiqkd_net.keys.store import KeyStore
+from mdiqkd_net.params import Fiber
+from mdiqkd_net.runtime.charles import Charles
+from mdiqkd_net.runtime.config import (
+    CharlesConfig,
+    EndpointConfig,
+    Peer,
+    Remote,
+    SimulatedDevice,
+)
+from mdiqkd_net.runtime.endpoint import EndpointNode
+from mdiqkd_net.telemetry.events import Telemetry
+
+N_PULSES = 40_000_000
+FIBER = Fiber(length_km=0.0, attenuation_db_per_km=0.2, insertion_loss_db=1.55)
+
+
+class Lines:
+    """A text stream of JSON lines that can be waited for."""
+
+    def __init__(self):
+        self.events = []
+        self._changed = trio.Condition()
+        self._arrived = trio.lowlevel.ParkingLot()
+
+    def write(self, text):
+        self.events += [json.loads(line) for line in text.splitlines()]
+        self._arrived.unpark_all()
+
+    def flush(self):
+        pass
+
+    def named(self, name):
+        return [event for event in self.events if event["event"] == name]
+
+    async def wait_for(self, *names):
+        with trio.fail_after(60):
+            while not any(self.named(name) for name in names):
+                await self._arrived.park()
+        return next(event for name in names for event in self.named(name))
+
+
+class Site:
+    """Configurations of a pair and its relay; listening sockets are bound in advance."""
+
+    def __init__(self, tmp_path, tls, pads):
+        self.base = tmp_path
+        self._sockets = {
+            name: socket.create_server(("127.0.0.1", 0))
+            for name in ("alice", "bob", "charles", "light")
+        }
+        self.lines = {name: Lines() for name in ("alice", "bob", "charles")}
+        self.charles = CharlesConfig(
+            node="charles",
+            listen=self.inherit("charles"),
+            tls=tls("charles"),
+            device=SimulatedDevice(
+                light_listen=self.inherit("light"),
+                receiver=RECEIVER,
+                fibers={"alice": FIBER, "bob": FIBER},
+                seed=3,
+            ),
+            segment_pulses=15_000_000,
+        )
+        self.users = {
+            name: EndpointConfig(
+                node=name,
+                listen=self.inherit(name),
+                tls=tls(name),
+                relay=Remote(node="charles", address=self.address("charles")),
+                light=self.address("light"),
+                source=SOURCE,
+                security=SECURITY,
+                store=f"{name}.sqlite",
+                peers=[
+                    Peer(
+                        node=peer,
+                        pads=str(pads[name]),
+                        n_pulses=N_PULSES,
+                        address=self.address(peer) if peer < name else None,
+                    )
+                ],
+                patience_s=5.0,
+            )
+            for name, peer in (("alice", "bob"), ("bob", "alice"))
+        }
+
+    def inherit(self, name):
+        return f"fd://{self._sockets[name].fileno()}"
+
+    def address(self, name):
+        return "127.0.0.1:{}".format(self._sockets[name].getsockname()[1])
+
+    def close(self, *names):
+        for name in names or list(self._sockets):
+            # A node that ran has closed the descriptor already.
+            if self._sockets[name].fileno() != -1:
+                self._sockets[name].detach() if name in self.taken else self._sockets[name].close()
+
+    taken: set[str] = set()
+
+    def node(self, name):
+        telemetry = Telemetry(name, self.lines[name])
+        if name == "charles":
+            self.taken = self.taken | {"charles", "light"}
+            return Charles(self.charles, self.base, telemetry)
+        self.taken = self.taken | {name}
+        return EndpointNode(self.users[name], self.base, telemetry)
+
+    def change(self, name, **fields):
+        self.users[name] = msgspec.structs.replace(self.users[name], **fields)
+
+
+@pytest.fixture
+def site(tmp_path, tls, pads):
+    made = Site(tmp_path, tls, pads)
+    yield made
+    made.close()
+
+
+def fingerprints(site, name, peer):
+    with KeyStore.open(site.base / f"{name}.sqlite", create=False) as store:
+        return store.fingerprints(peer, b"salt")
+
+
+async def test_three_nodes_make_a_key(site, nursery):
+    for name in ("charles", "bob", "alice"):
+        nursery.start_soon(site.node(name).run)
+    for name in ("alice", "bob"):
+        ended = await site.lines[name].wait_for("block.key", "block.aborted")
+        assert ended["event"] == "block.key", ended
+        assert ended["secret_bits"] > 1000
+        assert ended["n_keys"] == ended["secret_bits"] // 256
+        assert min(ended["bytes_relay"], ended["bytes_peer"], ended["bytes_light"]) > 1000
+        assert set(ended["seconds"]) >= {"light", "gate", "sift", "reconcile", "amplify", "commit"}
+    assert fingerprints(site, "alice", "bob") == fingerprints(site, "bob", "alice") != {}
+    assert site.lines["charles"].named("pair.finished")[0]["light_s"] > 0
+    assert site.lines["charles"].events[0]["event"] == "ready"
+    nursery.cancel_scope.cancel()
+
+
+async def test_pads_that_do_not_fit_discard_the_block(site, nursery):
+    path = site.users["bob"].peers[0].pads
+    with open(path, "r+b") as file:  # noqa: ASYNC230, PTH123  # a test may block
+        data = bytearray(file.read())
+        data[-16 * 16 * 2 :] = bytes(b ^ 1 for b in data[-16 * 16 * 2 :])
+        file.seek(0)
+        file.write(data)
+    for name in ("charles", "bob", "alice"):
+        nursery.start_soon(site.node(name).run)
+    for name in ("alice", "bob"):
+        ended = await site.lines[name].wait_for("block.key", "block.aborted")
+        assert ended["event"] == "block.aborted"
+    assert site.lines["bob"].named("block.aborted")[0]["tag_failures"] == 1
+    assert fingerprints(site, "alice", "bob") == fingerprints(site, "bob", "alice") == {}
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_peer_that_never_comes_is_named(site, nursery):
+    nursery.start_soon(site.node("charles").run)
+    with pytest.RaisesGroup(
+        pytest.RaisesExc(RemoteProtocolError, match=r"bob did not connect within 5 s"),
+        flatten_subgroups=True,
+    ):
+        await site.node("alice").run()
+    assert site.lines["alice"].named("block.aborted")[0]["secret_bits"] == 0
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_relay_that_never_comes_is_named(site):
+    site.close("charles")
+    with pytest.RaisesGroup(
+        pytest.RaisesExc(RemoteProtocolError, match=r"relay: cannot reach .* within 5 s"),
+        flatten_subgroups=True,
+    ):
+        await site.node("alice").run()
+
+
+async def test_a_relay_that_dies_in_the_middle_ends_the_block_everywhere(site):
+    errors = []
+
+    async def user(name):
+        try:
+            await site.node(name).run()
+        except* RemoteProtocolError as group:
+            errors.append(group)
+
+    async with trio.open_nursery() as users:
+        async with trio.open_nursery() as relay:
+            relay.start_soon(site.node("charles").run)
+            for name in ("alice", "bob"):
+                users.start_soon(user, name)
+            await site.lines["charles"].wait_for("light.progress")
+            relay.cancel_scope.cancel()
+    assert len(errors) == 2
+    assert fingerprints(site, "alice", "bob") == fingerprints(site, "bob", "alice") == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"peers": []}, "peers: found none"),
+        ({"light": "nonsense"}, "light: found 'nonsense'; allowed: HOST:PORT"),
+    ],
+)
+def test_configurations_that_cannot_work(site, changes, words):
+    site.change("alice", **changes)
+    with pytest.raises(ConfigError, match=words):
+        site.node("alice")
+
+
+def test_peers_are_others(site):
+    for node in ("alice", "charles"):
+        peer = msgspec.structs.replace(site.users["alice"].peers[0], node=node)
+        site.change("alice", peers=[peer])
+        with pytest.raises(ConfigError, match="neither alice itself nor the relay"):
+            site.node("alice")
+    site.change("bob", peers=[msgspec.structs.replace(site.users["bob"].peers[0], address=None)])
+    with pytest.raises(ConfigError, match="key `address` is missing; bob dials alice"):
+        site.node("bob")
