@@ -2,22 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-from mdiqkd_net.blocks import (
-    BELL_STATES,
-    CATEGORIES,
-    PSI_MINUS,
-    SETTING_X,
-    SETTING_Y,
-    SETTING_Z,
-    bit_of,
-    setting_of,
-)
+from mdiqkd_net.blocks import BELL_STATES, CATEGORIES, PSI_MINUS
 
-TEST_CATEGORIES = ("xx", "xy", "yx", "yy")
+TEST_CATEGORIES: Final = ("xx", "xy", "yx", "yy")
+_TEST: Final = [CATEGORIES.index(name) for name in TEST_CATEGORIES]  # 5, 6, 9, 10
+_KEY: Final = CATEGORIES.index("zz")
+
+Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,33 +53,65 @@ def sift(
         is_alice: Whether this user is the first letter of a category.
         bell_states: The outcomes that count; events with another are left out.
     """
-    accepted = [i for i, name in enumerate(BELL_STATES) if name in bell_states]
-    if len(accepted) < len(BELL_STATES):
-        kept = np.isin(outcomes, accepted)
-        states, outcomes, peer_settings = states[kept], outcomes[kept], peer_settings[kept]
-    own = setting_of(states)
-    alice, bob = (own, peer_settings) if is_alice else (peer_settings, own)
-    category = (alice << np.uint8(2)) | bob
-    counts = np.bincount(category, minlength=len(CATEGORIES))
-    both_z = category == (SETTING_Z << 2 | SETTING_Z)
-    both_test = _is_test(own) & _is_test(peer_settings)
-    bits = bit_of(states)
-    key_bits = bits[both_z]
-    if not is_alice:
-        # In the BSM's own basis both Bell states are anticorrelated: Bob always flips.
-        key_bits = key_bits ^ np.uint8(1)
+    accepted = np.array([name in bell_states for name in BELL_STATES])
+    counts = _count(states, outcomes, peer_settings, is_alice, accepted)
+    n_test = int(counts[_TEST].sum())
+    n_key = int(counts[_KEY])
+    test = np.empty((3, n_test), np.uint8)
+    key_bits = np.empty(n_key, np.uint8)
+    _sort(states, outcomes, peer_settings, is_alice, accepted, test, key_bits)
     return Sifted(
         n={name: int(counts[i]) for i, name in enumerate(CATEGORIES)},
-        test_category=category[both_test],
-        test_outcome=outcomes[both_test],
-        test_bits=bits[both_test],
+        test_category=test[0],
+        test_outcome=test[1],
+        test_bits=test[2],
         key_bits=key_bits,
     )
 
 
-def _is_test(settings: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    mask: NDArray[np.bool_] = (settings == SETTING_X) | (settings == SETTING_Y)
-    return mask
+@njit(cache=True, nogil=True)
+def _category(state: int, peer: int, is_alice: bool) -> int:
+    own = (state + 1) >> 1
+    return own << 2 | peer if is_alice else peer << 2 | own
+
+
+@njit(cache=True, nogil=True)
+def _count(
+    states: Bytes, outcomes: Bytes, peers: Bytes, is_alice: bool, accepted: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    counts = np.zeros(16, np.int64)
+    for i in range(states.size):
+        if accepted[outcomes[i]]:
+            counts[_category(states[i], peers[i], is_alice)] += 1
+    return counts
+
+
+@njit(cache=True, nogil=True)
+def _sort(
+    states: Bytes,
+    outcomes: Bytes,
+    peers: Bytes,
+    is_alice: bool,
+    accepted: NDArray[np.bool_],
+    test: Bytes,
+    key_bits: Bytes,
+) -> None:
+    """Fill `test` (category, outcome, bit; (3, n_test)) and `key_bits` (n_zz,) in order."""
+    n_test = n_key = 0
+    for i in range(states.size):
+        if not accepted[outcomes[i]]:
+            continue
+        category = _category(states[i], peers[i], is_alice)
+        bit = (states[i] + 1) & 1
+        if category == _KEY:
+            # In the BSM's own basis both Bell states are anticorrelated: Bob always flips.
+            key_bits[n_key] = bit if is_alice else bit ^ 1
+            n_key += 1
+        elif category in (5, 6, 9, 10):
+            test[0, n_test] = category
+            test[1, n_test] = outcomes[i]
+            test[2, n_test] = bit
+            n_test += 1
 
 
 def errors_of_test(sifted: Sifted, peer_bits: NDArray[np.uint8]) -> dict[str, int]:

@@ -8,12 +8,12 @@ import trio
 
 from mdiqkd_net.errors import RemoteProtocolError
 from mdiqkd_net.protocol.handshake import Expected, RoleName, greet, welcome
+from mdiqkd_net.runtime.secure import SecureStream
 from mdiqkd_net.runtime.tls import certified_node
 from mdiqkd_net.wire.codec import CAPS, decode, encode
 from mdiqkd_net.wire.frames import Frame, FrameReader, Sequencer
 from mdiqkd_net.wire.messages import Error, Message
 
-RECEIVE_BYTES: Final = 1 << 18
 HANDSHAKE_S: Final = 10.0
 HIGH_WATER_BYTES: Final = 8 << 20
 """Who makes data faster than the link takes it waits in `drained` above this."""
@@ -27,7 +27,7 @@ class Link:
     `sequencer` numbers what the holder of the link seals; see `Sequencer`.
     """
 
-    def __init__(self, stream: trio.SSLStream[trio.SocketStream], node: str) -> None:
+    def __init__(self, stream: SecureStream, node: str) -> None:
         self._stream = stream
         self.node = node
         self.sequencer = Sequencer()
@@ -98,7 +98,7 @@ class Link:
 
     async def close(self) -> None:
         """Close at once; what is queued is lost."""
-        await trio.aclose_forcefully(self._stream)
+        await self._stream.aclose_forcefully()
 
     async def greet(
         self, node: str, role: RoleName, expected: Expected, entropy: Callable[[int], bytes]
@@ -125,7 +125,7 @@ class Link:
 
     async def _receive(self) -> bytes:
         try:
-            data = bytes(await self._stream.receive_some(RECEIVE_BYTES))
+            data = await self._stream.receive()
         except (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError):
             raise self._lost() from None
         self.n_bytes += len(data)
@@ -156,27 +156,26 @@ async def secure(
         RemoteProtocolError: No TLS, no answer in time, or another node than expected.
         WireError: Not a Hello, or a certificate that names no node.
     """
-    tls = trio.SSLStream(stream, context, server_side=server_side, https_compatible=True)
+    tls = SecureStream(stream, context, server_side=server_side)
     try:
         with trio.fail_after(HANDSHAKE_S):
             await tls.do_handshake()
-            link = Link(tls, certified_node(tls.getpeercert()))
+            link = Link(tls, certified_node(tls.certificate))
             await link.greet(node, role, expected, entropy)
     except BaseException as error:
-        await trio.aclose_forcefully(tls)
+        await tls.aclose_forcefully()
         if isinstance(error, trio.TooSlowError):
             why = f"no handshake within {HANDSHAKE_S:g} s"
             raise RemoteProtocolError(why, LINK_LOST) from None
-        if isinstance(error, trio.BrokenResourceError):
+        if isinstance(error, trio.BrokenResourceError | ssl.SSLError):
             raise RemoteProtocolError(f"TLS: {_reason(error)}", LINK_LOST) from None
         raise
     return link
 
 
 def _reason(error: BaseException) -> str:
-    cause = error.__cause__
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"certificate refused: {cause.verify_message}"
-    if isinstance(cause, ssl.SSLError):
-        return f"refused by the other side ({cause.reason})"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate refused: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"refused by the other side ({error.reason})"
     return "the other side hung up"

@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 import trio
 
 from mdiqkd_net.errors import MdiqkdError
+from mdiqkd_net.runtime.memory import keep_buffers
 from mdiqkd_net.telemetry.events import Telemetry
 
 EXIT_DEVICE: Final = 4
@@ -20,6 +21,7 @@ def serve(telemetry: Telemetry, work: Callable[[], Awaitable[None]]) -> int:
 
     An error becomes one `error` event and one line on stderr; a signal is a clean end.
     """
+    keep_buffers()
     try:
         trio.run(_until_signal, work)
     except BaseExceptionGroup as group:

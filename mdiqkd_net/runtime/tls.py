@@ -4,6 +4,7 @@ It keeps outsiders away; the security of a key rests on the one-time tags (proto
 """
 
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,7 +50,7 @@ def _load(context: ssl.SSLContext, tls: Tls, base: Path) -> None:
         raise ConfigError(f"{certificate} with {key}: {error.reason or error}") from None
 
 
-def certified_node(certificate: dict[str, Any] | None) -> str:
+def certified_node(certificate: Mapping[str, Any] | None) -> str:
     """Node id in the peer's certificate, as `ssl` decodes it.
 
     Raises:

@@ -33,7 +33,7 @@ def fixed(value: float | None, decimals: int = 3) -> str:
 
 
 def scaled(value: float | None, unit: str) -> str:
-    """1234567 and "bit" as 1.23 Mbit."""
+    """1234567 and "bit" as 1.23 Mbit; without a unit, 1.23 M."""
     if value is None:
         return DASH
     for prefix in _PREFIXES:
@@ -41,13 +41,16 @@ def scaled(value: float | None, unit: str) -> str:
             break
         value /= 1000
     shown = f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
-    return f"{shown} {prefix}{unit}"
+    return f"{shown} {prefix}{unit}".rstrip()
 
 
 def seconds(value: float | None) -> str:
-    """Seconds, or minutes and seconds."""
+    """Seconds; minutes and seconds; or hours and minutes."""
     if value is None:
         return DASH
     if value < 99.95:
         return f"{value:.1f} s"
-    return f"{int(value) // 60} min {int(value) % 60:02d} s"
+    minutes, rest = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"

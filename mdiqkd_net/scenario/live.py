@@ -52,12 +52,13 @@ class LiveView:
                 await trio.sleep(FRAME_S)
 
     async def _lines(self, board: Board) -> None:
-        last = ""
+        said: list[str] = []
         while True:
-            for line in self.lines(board):
-                if line != last:
+            lines = self.lines(board)
+            for line in lines:
+                if line not in said:
                     self._console.print(line, highlight=False, markup=False, soft_wrap=True)
-                    last = line
+            said = lines
             await trio.sleep(LINE_S)
 
     def lines(self, board: Board) -> list[str]:
@@ -66,7 +67,7 @@ class LiveView:
             return [f"starting: waiting for {', '.join(missing)}"]
         return [
             f"{pair.users[0]}-{pair.users[1]}: {_stage(pair)}, "
-            f"light {100 * _fraction(pair):.0f} %, {figures.scaled(pair.announced, '')}announced, "
+            f"light {100 * _fraction(pair):.0f} %, {figures.scaled(pair.announced, '')} events, "
             f"QBER {figures.percent(pair.qber_z)} / {figures.percent(pair.qber_x, 1)}, "
             f"{figures.grouped(pair.secret_bits)} secret bits"
             for pair in board.pairs.values()

@@ -27,6 +27,7 @@ SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 MAX_LINE_BYTES: Final = 1 << 20
 TAIL_LINES: Final = 12
 DRAIN_S: Final = 1.0
+LAST_WORDS_S: Final = 0.5
 NODE_EXIT_CODES: Final = (2, 3, 4)
 """Codes of a node that are passed on; whatever else it leaves with counts as 3."""
 
@@ -121,6 +122,7 @@ class Supervisor:
                 nursery.start_soon(view, self._board)
                 nursery.start_soon(self._watch_the_clock)
                 await self._over.wait()
+                await self._hear_last_words()
             except OSError as error:
                 self._fail(NodeError(f"cannot start a node: {error.strerror}", exit_code=4))
             finally:
@@ -198,6 +200,14 @@ class Supervisor:
         )
         self._fail(NodeError(f"no node said a word for {quiet_s:.0f} s ({stages})"))
 
+    async def _hear_last_words(self) -> None:
+        """Let a node that has given up its only peer leave by itself, and say why."""
+        if self._failure is None and self._board.any_aborted:
+            with trio.move_on_after(LAST_WORDS_S):
+                async with trio.open_nursery() as nursery:
+                    for process in self._processes.values():
+                        nursery.start_soon(_cancel_after, process.wait, nursery.cancel_scope)
+
     def _fail(self, failure: MdiqkdError) -> None:
         """Note the first thing that goes wrong; what follows from it is not news."""
         if not self._over.is_set():
@@ -251,7 +261,7 @@ class Supervisor:
         return f"\n  last lines of {node.name}'s stderr:\n" + "\n".join(f"  | {x}" for x in lines)
 
 
-async def _cancel_after(wait: Callable[[], Awaitable[None]], scope: trio.CancelScope) -> None:
+async def _cancel_after(wait: Callable[[], Awaitable[object]], scope: trio.CancelScope) -> None:
     await wait()
     scope.cancel()
 

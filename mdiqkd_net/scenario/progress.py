@@ -184,6 +184,15 @@ class Board:
         """Whether every pair is finished."""
         return all(pair.finished for pair in self._pairs.values())
 
+    @property
+    def any_aborted(self) -> bool:
+        """Whether a block ended without a key."""
+        return any(
+            isinstance(end, BlockAborted)
+            for pair in self._pairs.values()
+            for end in pair.ends.values()
+        )
+
     def user_finished(self, node: str) -> bool:
         """Whether a user has ended every block of all its pairs; False for the relay."""
         mine = [pair for pair in self._pairs.values() if node in pair.users]

@@ -2,10 +2,11 @@
 
 import sys
 import time
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
+from threading import Lock
 from typing import Any, TextIO
 
-import structlog
+import msgspec
 
 
 class Telemetry:
@@ -16,19 +17,14 @@ class Telemetry:
     """
 
     def __init__(self, node: str, stream: TextIO | None = None) -> None:
-        logger: Any = structlog.wrap_logger(
-            structlog.WriteLogger(stream or sys.stdout),
-            processors=[_stamp, structlog.processors.JSONRenderer()],
-        )
-        self._logger = logger.bind(node=node)
+        self._node = node
+        self._stream = sys.stdout if stream is None else stream
+        self._lock = Lock()
 
     def emit(self, event: str, fields: Mapping[str, Any] | None = None, /, **more: Any) -> None:
         """Write one event."""
-        self._logger.msg(event, **{**(fields or {}), **more})
-
-
-def _stamp(
-    _logger: object, _method: str, event: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
-    event["t_s"] = round(time.monotonic(), 6)
-    return event
+        head = {"event": event, "node": self._node, "t_s": round(time.monotonic(), 6)}
+        line = msgspec.json.encode({**head, **(fields or {}), **more}).decode()
+        with self._lock:
+            self._stream.write(line + "\n")
+            self._stream.flush()

@@ -55,8 +55,6 @@ def main() -> None:
             listen_to_users(config)
         elif behavior != "wait":
             await_light(config.relay.address)
-            if behavior.startswith("late:"):
-                signal.signal(signal.SIGTERM, signal.SIG_IGN)
             make_keys(config, behavior)
             if behavior.startswith("late:"):
                 say(config.node, "error", message="too late")

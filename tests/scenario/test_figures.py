@@ -16,9 +16,12 @@ from mdiqkd_net.scenario import figures
         (figures.scaled(999.7, "B"), "1 kB"),
         (figures.scaled(999.2, "B"), "999 B"),
         (figures.scaled(0, "B"), "0 B"),
+        (figures.scaled(1_234_567, ""), "1.23 M"),
+        (figures.scaled(50, ""), "50"),
         (figures.scaled(1e21, "B"), "1000 EB"),
         (figures.seconds(9.96), "10.0 s"),
         (figures.seconds(135.2), "2 min 15 s"),
+        (figures.seconds(3599.8), "1 h 00 min"),
     ],
 )
 def test_numbers_are_written_for_people(found, expected):

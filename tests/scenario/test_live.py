@@ -61,9 +61,7 @@ async def test_a_plain_line_appears_now_and_then_and_only_when_it_is_news(
     with trio.move_on_after(3.5 * LINE_S):
         await view(board)
     (line,) = stream.getvalue().splitlines()
-    assert line == (
-        "alice-bob: reconcile, light 50 %, 50 announced, QBER 1.23 % / –, 0 secret bits"
-    )
+    assert line == ("alice-bob: reconcile, light 50 %, 50 events, QBER 1.23 % / –, 0 secret bits")
 
 
 async def test_a_terminal_gets_the_table(make_scenario, autojump_clock):

@@ -151,6 +151,15 @@ def _hear_items(
     for i in range(record[N_ITEMS]):
         p, levels = items[i, PASS], items[i, LEVELS]
         s, position = np.int64(items[i, SIZE]), np.int64(items[i, PLACE])
+        if levels == 1 and 1 < s <= 6 and p < n_passes:
+            # By far the most frequent case: both halves lie in one word of the tree.
+            node: Int = (1 << (6 - s)) + ((position & 63) >> s)
+            halves = np.uint64(2 - np.int64(heard[at]))  # which half is odd: 1 left, 2 right
+            at += 1
+            row = position >> 6
+            tree[p, row, SPLIT] |= ONE << np.uint64(node)
+            tree[p, row, DIFFERENCE] |= halves << np.uint64(2 * node)
+            continue
         odd[1] = 1
         for level in range(levels):
             half = s - level - 1
@@ -219,8 +228,9 @@ def _choose_items(tree: U64, record: I64, items: I32, queue: I32, plan: I64) -> 
     kept = 0
     for i in range(record[N_ITEMS]):
         block = items[i, BLOCK]
-        for column in range(ITEM_SIZE):
-            items[kept, column] = items[i, column]
+        if kept < i:
+            for column in range(ITEM_SIZE):
+                items[kept, column] = items[i, column]
         verdict = _settle(tree, record, items, plan, kept)
         if verdict < 0:
             return False

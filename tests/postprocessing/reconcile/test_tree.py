@@ -44,7 +44,7 @@ class Oracle:
             s -= 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_what_is_learnt_is_kept_and_flipped_along_the_path(data):
     tree = np.zeros((2, N_WORDS + UPPER_ROWS, 4), np.uint64)
