@@ -84,7 +84,7 @@ def _clicks(state: NDArray[np.uint64], p_0: float, p_1: float) -> int:
 
 
 @njit(cache=True, nogil=True)
-def detect(  # noqa: PLR0917  # numba kernels take no keywords
+def detect(  # numba kernels take no keywords
     state: NDArray[np.uint64],
     accept: NDArray[np.float64],
     flipped: NDArray[np.uint8],

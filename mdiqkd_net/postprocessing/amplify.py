@@ -16,7 +16,7 @@ for radix 2 and accurate twiddle factors; scipy's radices do fewer operations). 
 than 1.1e-8, and a key of n bits, n / 2^17 pairs for each output, by less than 8.1e-14 n: 1e-6 at
 n = 1.2e7, 8e-6 at 1e8, and 1/4 beyond 1e12. The program does not rely on that: it measures the
 distance of every value from the nearest integer, and refuses to return anything if one reaches
-1/4. Memory is about 0.2 GB at most, besides one byte per bit of key and of seed.
+1/4. Memory is about a quarter of a gigabyte at most, besides one byte per bit of key and of seed.
 """
 
 from typing import Final

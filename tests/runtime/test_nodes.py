@@ -11,6 +11,8 @@ from triangle import RECEIVER, SECURITY, SOURCE
 from mdiqkd_net.errors import ConfigError, RemoteProtocolError
 from mdiqkd_net.keys.store import KeyStore
 from mdiqkd_net.params import Fiber
+from mdiqkd_net.protocol.endpoint import Endpoint
+from mdiqkd_net.protocol.states import Role
 from mdiqkd_net.runtime.charles import Charles
 from mdiqkd_net.runtime.config import (
     CharlesConfig,
@@ -21,6 +23,7 @@ from mdiqkd_net.runtime.config import (
 )
 from mdiqkd_net.runtime.endpoint import EndpointNode
 from mdiqkd_net.telemetry.events import Telemetry
+from mdiqkd_net.wire.messages import Gate
 
 N_PULSES = 40_000_000
 FIBER = Fiber(length_km=0.0, attenuation_db_per_km=0.2, insertion_loss_db=1.55)
@@ -56,6 +59,7 @@ class Site:
 
     def __init__(self, tmp_path, tls, pads):
         self.base = tmp_path
+        self.taken = set()
         self._sockets = {
             name: socket.create_server(("127.0.0.1", 0))
             for name in ("alice", "bob", "charles", "light")
@@ -100,15 +104,13 @@ class Site:
         return f"fd://{self._sockets[name].fileno()}"
 
     def address(self, name):
-        return "127.0.0.1:{}".format(self._sockets[name].getsockname()[1])
+        return f"127.0.0.1:{self._sockets[name].getsockname()[1]}"
 
     def close(self, *names):
         for name in names or list(self._sockets):
             # A node that ran has closed the descriptor already.
             if self._sockets[name].fileno() != -1:
                 self._sockets[name].detach() if name in self.taken else self._sockets[name].close()
-
-    taken: set[str] = set()
 
     def node(self, name):
         telemetry = Telemetry(name, self.lines[name])
@@ -152,7 +154,7 @@ async def test_three_nodes_make_a_key(site, nursery):
 
 async def test_pads_that_do_not_fit_discard_the_block(site, nursery):
     path = site.users["bob"].peers[0].pads
-    with open(path, "r+b") as file:  # noqa: ASYNC230, PTH123  # a test may block
+    with open(path, "r+b") as file:  # noqa: PTH123  # a test may block
         data = bytearray(file.read())
         data[-16 * 16 * 2 :] = bytes(b ^ 1 for b in data[-16 * 16 * 2 :])
         file.seek(0)
@@ -167,10 +169,39 @@ async def test_pads_that_do_not_fit_discard_the_block(site, nursery):
     nursery.cancel_scope.cancel()
 
 
+async def test_a_peer_that_falls_silent_is_given_up(site, nursery, monkeypatch):
+    answer = Endpoint.receive_peer
+
+    def mute(core, frame):
+        silent = core.users[1] == "bob" and core.role is Role.PARTICIPANT
+        return [] if silent and frame.kind == Gate.TYPE else answer(core, frame)
+
+    monkeypatch.setattr(Endpoint, "receive_peer", mute)
+    site.change("alice", patience_s=0.5)
+    nursery.start_soon(site.node("charles").run)
+    nursery.start_soon(_forgive, site.node("bob"))
+    with pytest.RaisesGroup(
+        pytest.RaisesExc(RemoteProtocolError, match=r"bob has been silent for 0\.5 s in state"),
+        flatten_subgroups=True,
+    ):
+        await site.node("alice").run()
+    assert "silent" in site.lines["alice"].named("block.aborted")[0]["reason"]
+    nursery.cancel_scope.cancel()
+
+
+async def _forgive(node):
+    """Run a node that may find its peer gone."""
+    try:
+        await node.run()
+    except* RemoteProtocolError:
+        pass
+
+
 async def test_a_peer_that_never_comes_is_named(site, nursery):
+    site.change("alice", patience_s=0.5)
     nursery.start_soon(site.node("charles").run)
     with pytest.RaisesGroup(
-        pytest.RaisesExc(RemoteProtocolError, match=r"bob did not connect within 5 s"),
+        pytest.RaisesExc(RemoteProtocolError, match=r"bob did not connect within 0\.5 s"),
         flatten_subgroups=True,
     ):
         await site.node("alice").run()
@@ -180,8 +211,9 @@ async def test_a_peer_that_never_comes_is_named(site, nursery):
 
 async def test_a_relay_that_never_comes_is_named(site):
     site.close("charles")
+    site.change("alice", patience_s=0.5)
     with pytest.RaisesGroup(
-        pytest.RaisesExc(RemoteProtocolError, match=r"relay: cannot reach .* within 5 s"),
+        pytest.RaisesExc(RemoteProtocolError, match=r"relay: cannot reach .* within 0\.5 s"),
         flatten_subgroups=True,
     ):
         await site.node("alice").run()
@@ -196,13 +228,12 @@ async def test_a_relay_that_dies_in_the_middle_ends_the_block_everywhere(site):
         except* RemoteProtocolError as group:
             errors.append(group)
 
-    async with trio.open_nursery() as users:
-        async with trio.open_nursery() as relay:
-            relay.start_soon(site.node("charles").run)
-            for name in ("alice", "bob"):
-                users.start_soon(user, name)
-            await site.lines["charles"].wait_for("light.progress")
-            relay.cancel_scope.cancel()
+    async with trio.open_nursery() as users, trio.open_nursery() as relay:
+        relay.start_soon(site.node("charles").run)
+        for name in ("alice", "bob"):
+            users.start_soon(user, name)
+        await site.lines["charles"].wait_for("light.progress")
+        relay.cancel_scope.cancel()
     assert len(errors) == 2
     assert fingerprints(site, "alice", "bob") == fingerprints(site, "bob", "alice") == {}
 

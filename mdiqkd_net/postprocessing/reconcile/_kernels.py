@@ -1,4 +1,3 @@
-# ruff: noqa: PLR0917 -- kernels take arrays, and compiled code takes no keywords
 """The Cascade state machine of all frames, one round per call.
 
 Both users run these kernels on the same public data, the XOR of the parities that they sent each

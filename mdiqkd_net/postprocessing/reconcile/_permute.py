@@ -1,4 +1,3 @@
-# ruff: noqa: PLR0917 -- kernels take arrays, and compiled code takes no keywords
 """Structured pseudo-random permutations of a frame of 64-bit words.
 
 A permutation of 64 G words is: a random order of the words, a random rotation of each word, a

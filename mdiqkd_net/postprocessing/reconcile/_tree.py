@@ -1,4 +1,3 @@
-# ruff: noqa: PLR0917 -- kernels take arrays, and compiled code takes no keywords
 """Parities of dyadic intervals, and what is known of their differences.
 
 A node (s, p) of a pass is the interval of 2^s bits that starts at p, a multiple of 2^s, clipped
