@@ -187,7 +187,7 @@ _MISSING = re.compile(r"^Object missing required field `(?P<key>[^`]*)`$")
 def _explain(message: str, raw: Mapping[str, Any], kind: type) -> str:
     match = _AT.match(message)
     what, where = (match["what"], match["path"] or "$") if match else (message, "$")
-    path = where.removeprefix("$").removeprefix(".")
+    path = _name_keys(raw, kind, where.removeprefix("$").removeprefix("."))
     prefix = f"{path}: " if path else ""
     if unknown := _UNKNOWN.match(what):
         fields = _fields_at(kind, path)
@@ -202,6 +202,24 @@ def _explain(message: str, raw: Mapping[str, Any], kind: type) -> str:
         allowed = what.removeprefix("Expected ").split(", got")[0].replace("`", "")
         return f"{prefix}found {found!r}; allowed: {allowed}"
     return f"{prefix}{what}"
+
+
+def _name_keys(raw: Any, kind: Any, path: str) -> str:
+    """Say which key of a table is meant where msgspec says `[...]`: the first that is wrong."""
+    while (at := path.find("[...]")) >= 0:
+        table, info = _value_at(raw, path[:at]), _type_at(kind, path[:at])
+        item = info.value_type if isinstance(info, msgspec.inspect.DictType) else None
+        if not isinstance(table, dict) or not isinstance(item, msgspec.inspect.StructType):
+            break
+        for key, value in table.items():
+            try:
+                msgspec.convert(value, item.cls)
+            except msgspec.ValidationError:
+                path = f"{path[:at]}.{key}{path[at + len('[...]') :]}"
+                break
+        else:
+            break
+    return path
 
 
 def _steps(path: str) -> list[str | int]:

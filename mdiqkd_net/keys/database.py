@@ -10,6 +10,7 @@ from typing import Final
 
 from mdiqkd_net.errors import KeyStoreError
 from mdiqkd_net.keys.files import PRIVATE, sync_directory
+from mdiqkd_net.keys.records import MissingStoreError
 
 PATIENCE_S: Final = 5.0
 """How long another process may keep the store locked before we give up."""
@@ -64,7 +65,7 @@ class Database:
         if create:
             _create_empty(path)
         elif not path.exists():
-            raise KeyStoreError(f"{path}: no such key store")
+            raise MissingStoreError(f"{path}: no such key store")
         try:
             self._connection = sqlite3.connect(
                 f"{path.absolute().as_uri()}?mode=rw",

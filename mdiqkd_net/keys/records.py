@@ -24,6 +24,12 @@ class NoKeyError(KeyStoreError):
     exit_code = 1
 
 
+class MissingStoreError(KeyStoreError):
+    """There is no key store under that name."""
+
+    exit_code = 2
+
+
 class SimulatedKeyError(KeyStoreError):
     """Keys are there, but they come from simulated light and nobody asked for such keys."""
 

@@ -40,20 +40,15 @@ class RelayLink:
         self._pairs: dict[int, Pair] = {}
         self.up = trio.Event()
 
-    @property
-    def n_bytes(self) -> int:
-        """Bytes on the link, both directions."""
-        return 0 if self._link is None else self._link.n_bytes
-
-    def tell(self, message: Message, stream: int) -> None:
-        """Queue a message for the relay.
+    def tell(self, message: Message, stream: int) -> int:
+        """Queue a message for the relay; returns its length in bytes.
 
         Raises:
             DeviceError: There is no link.
         """
         if self._link is None:
             raise DeviceError("no link to the relay")
-        self._link.tell(message, stream)
+        return self._link.tell(message, stream)
 
     async def serve(self, pairs: dict[str, Pair], link: Link) -> None:
         """Hand the relay's frames to the pairs until it goes.

@@ -44,9 +44,11 @@ class Link:
         self.n_bytes += len(data)
         self._queue.send_nowait(data)
 
-    def tell(self, message: Message, stream: int = 0) -> None:
-        """Seal and queue a message."""
-        self.send(self.sequencer.seal(message.TYPE, encode(message), stream).raw)
+    def tell(self, message: Message, stream: int = 0) -> int:
+        """Seal and queue a message; returns its length in bytes."""
+        raw = self.sequencer.seal(message.TYPE, encode(message), stream).raw
+        self.send(raw)
+        return len(raw)
 
     async def drained(self) -> None:
         """Wait until the queue is short enough to make more."""

@@ -6,6 +6,7 @@ would not. Its answers go into the simulated receiver, behind the interface of a
 core sees clicks. Keys from such light are labelled "simulated".
 """
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -39,6 +40,7 @@ class Transmitter:
 
     def __init__(self) -> None:
         self._sessions: dict[bytes, SessionLight] = {}
+        self._bytes: Counter[bytes] = Counter()
         self._link: Link | None = None
         self.up = trio.Event()
 
@@ -47,10 +49,9 @@ class Transmitter:
         self._link = link
         self.up.set()
 
-    @property
-    def n_bytes(self) -> int:
-        """Bytes on the light link, both directions."""
-        return 0 if self._link is None else self._link.n_bytes
+    def count_bytes(self, session: bytes) -> int:
+        """Bytes on the light link for a session, both directions; forgets them."""
+        return self._bytes.pop(session, 0)
 
     def arm(self, session: bytes, light: SessionLight) -> None:
         """Be ready for a session, and say so to the fiber.
@@ -76,11 +77,11 @@ class Transmitter:
         """
         async for frame in link.frames():
             link.sequencer.accept(frame)
-            answer = await trio.to_thread.run_sync(self._answer, frame)
-            link.tell(answer)
+            session, answer = await trio.to_thread.run_sync(self._answer, frame)
+            self._bytes[session] += len(frame.raw) + link.tell(answer)
             await link.drained()
 
-    def _answer(self, frame: Frame) -> Light:
+    def _answer(self, frame: Frame) -> tuple[bytes, Light]:
         ask = decode(frame)
         if not isinstance(ask, LightAsk):
             raise RemoteProtocolError(
@@ -95,7 +96,8 @@ class Transmitter:
             states = light.states_at(ask.segment, pulses)
         except ValueError as error:
             raise RemoteProtocolError(f"light link: {error}") from None
-        return Light(states=bulk.Bulk(n=states.size, t="u8", v=states.tobytes()))
+        states_sent = bulk.Bulk(n=states.size, t="u8", v=states.tobytes())
+        return ask.session, Light(states=states_sent)
 
 
 class LightPlane:

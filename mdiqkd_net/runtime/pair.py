@@ -41,12 +41,8 @@ _RELAYS_TURN: Final = (State.COLLECTING, State.ABORTED, State.DONE)
 class RelayPort(Protocol):
     """What a pair needs of the node's relay link."""
 
-    @property
-    def n_bytes(self) -> int:
-        """Bytes on the link, both directions."""
-
-    def tell(self, message: Message, stream: int) -> None:
-        """Queue a message for the relay."""
+    def tell(self, message: Message, stream: int) -> int:
+        """Queue a message for the relay; returns its length in bytes."""
 
 
 class Pair:
@@ -77,7 +73,9 @@ class Pair:
         self._linked = trio.Event()
         self._scope = trio.CancelScope()
         self._stages = _Stages()
-        self._bytes_before = (0, 0, 0)
+        self._session = b""
+        self._relay_bytes = 0
+        self._peer_bytes_before = 0
         self._n_ended = 0
         self._n_keys = 0
         self.failure = ""
@@ -99,6 +97,7 @@ class Pair:
 
     async def from_relay(self, frame: Frame) -> None:
         """Queue a frame of the relay."""
+        self._relay_bytes += len(frame.raw)
         await self._inbox.send((False, frame))
 
     def fail(self, why: str) -> None:
@@ -189,10 +188,11 @@ class Pair:
                     if self._link is not None:
                         self._link.send(data)
                 case Tell(message=message, stream=stream):
-                    self._relay.tell(message, stream)
+                    self._relay_bytes += self._relay.tell(message, stream)
                 case Report(event=event, fields=fields):
                     self._report(event, fields)
                 case Arm(session=session, light=light):
+                    self._session = session
                     self._transmitter.arm(session, light)
                 case Disarm(session=session):
                     self._transmitter.disarm(session)
@@ -229,25 +229,22 @@ class Pair:
         if event == "block.stage":
             if fields["stage"] == "opened":
                 self._stages = _Stages()
-                self._bytes_before = self._bytes()
+                self._peer_bytes_before = self._peer_bytes()
             self._stages.enter(fields["stage"])
         if event in ("block.key", "block.aborted"):
-            relay, peer, light = (
-                now - before for now, before in zip(self._bytes(), self._bytes_before, strict=True)
-            )
             fields = {
                 **fields,
                 "n_keys": self._n_keys if event == "block.key" else 0,
-                "bytes_relay": relay,
-                "bytes_peer": peer,
-                "bytes_light": light,
+                "bytes_relay": self._relay_bytes,
+                "bytes_peer": self._peer_bytes() - self._peer_bytes_before,
+                "bytes_light": self._transmitter.count_bytes(self._session),
                 "seconds": self._stages.leave(),
             }
+            self._relay_bytes = 0
         self._emit(event, fields)
 
-    def _bytes(self) -> tuple[int, int, int]:
-        peer = 0 if self._link is None else self._link.n_bytes
-        return self._relay.n_bytes, peer, self._transmitter.n_bytes
+    def _peer_bytes(self) -> int:
+        return 0 if self._link is None else self._link.n_bytes
 
 
 class _Stages:

@@ -14,7 +14,8 @@ from mdiqkd_net import __version__
 from mdiqkd_net.blocks import CATEGORIES
 from mdiqkd_net.estimation.accounting import binary_entropy
 from mdiqkd_net.estimation.decoy import Tallies
-from mdiqkd_net.estimation.engine import estimate
+from mdiqkd_net.estimation.engine import blocks_needed, estimate
+from mdiqkd_net.params import Link
 from mdiqkd_net.physics import expected
 from mdiqkd_net.scenario.config import Measured, Scenario
 from mdiqkd_net.scenario.events import BlockEnd, BlockKey
@@ -75,6 +76,8 @@ class PairReport(Struct, frozen=True, kw_only=True):
     secret_bits: int
     secret_bits_expected: int
     """What the closed form predicts for the same pulses, with the f_ec of the scenario."""
+    pulses_needed: int | None
+    """Pulse pairs of a block from which the closed form promises a key; None if it never does."""
     bits_per_pulse: float
     qber_z: float | None
     qber_x: float | None
@@ -191,12 +194,23 @@ def build(
 def predicted_bits(scenario: Scenario, users: UserPair) -> int:
     """Key length that the expected counts of one block would permit."""
     link = scenario.link(users)
-    tallies = Tallies(
+    return estimate(_tallies(link), link.alice, link.bob, link.security).key_length_bits
+
+
+def pulses_needed(scenario: Scenario, users: UserPair) -> int | None:
+    """Pulse pairs of a block from which the expected counts permit a key; None if none do."""
+    # A block of one pulse, scaled up: `blocks_needed` only ever scales up.
+    link = msgspec.structs.replace(scenario.link(users), n_pulses=1)
+    factor = blocks_needed(_tallies(link), link.alice, link.bob, link.security)
+    return None if factor is None else math.ceil(factor)
+
+
+def _tallies(link: Link) -> Tallies:
+    return Tallies(
         n_pulses=link.n_pulses,
         n=expected.expected_counts(link),
         m=expected.expected_errors(link),
     )
-    return estimate(tallies, link.alice, link.bob, link.security).key_length_bits
 
 
 def encode(report: Report) -> bytes:
@@ -220,6 +234,7 @@ def _pair(scenario: Scenario, record: PairProgress, stores: Comparison) -> PairR
         pulses=pulses,
         secret_bits=bits,
         secret_bits_expected=scenario.blocks * predicted_bits(scenario, record.users),
+        pulses_needed=pulses_needed(scenario, record.users),
         bits_per_pulse=bits / pulses if pulses else 0.0,
         qber_z=_mean([(low.qber_z, low.n.get("zz", 0)) for low in lows]),
         qber_x=_mean([(low.qber_x, low.n.get("xx", 0)) for low in lows]),

@@ -65,9 +65,20 @@ def _verdict(pair: PairReport) -> RenderableType:
         )
     else:
         text = Text.assemble(
-            (f" {names}  ", "bold"), ("no key: ", "bold yellow"), (pair.reason or "unknown", "")
+            (f" {names}  ", "bold"),
+            ("no key: ", "bold yellow"),
+            pair.reason or "unknown",
+            (f"\n {' ' * len(names)}  {_outlook(pair)}", "dim"),
         )
     return Padding(text, (0, 0, 1, 0))
+
+
+def _outlook(pair: PairReport) -> str:
+    if pair.pulses_needed is None:
+        return "By the closed form, no number of pulses would give one."
+    return (
+        f"By the closed form, blocks from {figures.scientific(pair.pulses_needed)} pulses give one."
+    )
 
 
 def _facts(report: Report, pair: PairReport) -> RenderableType:

@@ -191,7 +191,7 @@ def test_a_full_disk_confesses_the_loss(path, run, tmp_path, monkeypatch):
 @pytest.mark.parametrize("action", ["status", "list", "take"])
 def test_a_missing_store_is_an_error_and_is_not_made(path, run, action):
     code, out, err = run(action)
-    assert (code, out) == (4, "")
+    assert (code, out) == (2, "")
     assert f"{path}: no such key store" in err
     assert list(path.parent.iterdir()) == []
 

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from mdiqkd_net.blocks import CATEGORIES
 from mdiqkd_net.physics import expected
-from mdiqkd_net.scenario import events, report, summary
+from mdiqkd_net.scenario import config, events, report, summary
 from mdiqkd_net.scenario.progress import Board
 from mdiqkd_net.scenario.stores import Comparison
 
@@ -168,6 +168,27 @@ def test_no_key_is_a_result_with_a_reason(make_scenario):
     assert result.first_key_s is None
     assert not result.every_pair_has_key
     assert "no key: too dark" in shown(result)
+    assert "By the closed form, blocks from" in shown(result)
+
+
+def test_the_outlook_says_from_how_many_pulses_a_key_is_to_be_expected(make_scenario):
+    scenario = make_scenario()
+    needed = report.pulses_needed(scenario, PAIR)
+    assert needed is not None
+    for factor, has_key in ((0.99, False), (1.01, True)):
+        n_pulses = int(factor * needed)
+        block = msgspec.structs.replace(scenario, n_pulses=n_pulses)
+        assert (report.predicted_bits(block, PAIR) > 0) is has_key
+
+
+def test_the_outlook_says_when_there_is_none(write_scenario):
+    path = write_scenario()
+    path.write_text(path.read_text().replace("misalignment = 0.005", "misalignment = 0.3"))
+    scenario = config.read(path)
+    assert report.pulses_needed(scenario, PAIR) is None
+    empty = Comparison(n_keys=0, equal=True)
+    result = built(scenario, aborted("alice"), aborted("bob"), stores=empty)
+    assert "no number of pulses would give one" in shown(result)
 
 
 def test_an_abort_that_knows_nothing_is_reported(make_scenario):

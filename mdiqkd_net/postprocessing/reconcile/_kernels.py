@@ -1,7 +1,7 @@
 """The Cascade state machine of all frames, one round per call.
 
-Both users run these kernels on the same public data, the XOR of the parities that they sent each
-other, and so stay in the same state; `flips` alone tells Bob, whose key bits are turned.
+Both users run these kernels on the XOR of the parities that they sent each other, and so stay in
+the same state; `flips` alone tells Bob, whose key bits are turned.
 
 A frame is in one phase at a time: TOPS and CHECKS wait for the parities of a pass that was just
 begun, SEARCH bisects odd nodes, DONE asks nothing. *Items* are the odd blocks that are being
@@ -39,11 +39,11 @@ from mdiqkd_net.postprocessing.reconcile._tree import (
     KEY,
     ONE,
     SPLIT,
+    check_parity,
     flip,
     known,
     learn,
     node_parity,
-    parity,
 )
 
 TOPS, CHECKS, SEARCH, DONE = range(4)
@@ -138,15 +138,13 @@ def _hear_items(
     queue: I32,
     tables: I32,
     plan: I64,
-    scratch: I64,
+    odd: I64,
     heard: U8,
     at: Int,
 ) -> tuple[Int, Int]:
-    """Learn the answers; returns the place read to, and the end of the positions in `queue`."""
+    """Learn the answers; returns the places read to, and found to in `queue`; `odd` is scratch."""
     n_passes = tree.shape[0]
-    n_blocks = plan[SIZES + 2 * n_passes]
-    located = n_blocks
-    odd = scratch
+    located = plan[SIZES + 2 * n_passes]
     for i in range(record[N_ITEMS]):
         p, levels = items[i, PASS], items[i, LEVELS]
         s, position = np.int64(items[i, SIZE]), np.int64(items[i, PLACE])
@@ -277,19 +275,6 @@ def _choose_items(tree: U64, record: I64, items: I32, queue: I32, plan: I64) -> 
 
 
 @kernel
-def _check_parity(tree: U64, masks: U64, c: Int, s: Int, position: Int, n_words: Int) -> Int:
-    """Parity of those bits of a node of pass 0 that check `c` selects."""
-    word = position >> 6
-    if s < 6:
-        chunk = (tree[0, word, KEY] & masks[c, word]) >> np.uint64(position & 63)
-        return parity(chunk & ((ONE << np.uint64(1 << s)) - ONE))
-    total = np.uint64(0)
-    for w in range(word, min(word + (1 << (s - 6)), n_words)):
-        total ^= tree[0, w, KEY] & masks[c, w]
-    return parity(total)
-
-
-@kernel
 def _ask_items(tree: U64, record: I64, items: I32, masks: U64, plan: I64, out: U8, at: Int) -> Int:
     n_passes = tree.shape[0]
     n_blocks = plan[SIZES + 2 * n_passes]
@@ -315,7 +300,7 @@ def _ask_items(tree: U64, record: I64, items: I32, masks: U64, plan: I64, out: U
             for k in range(1 << level):
                 left = position + (k << (half + 1))
                 if p == n_passes:
-                    out[at] = _check_parity(
+                    out[at] = check_parity(
                         tree, masks, items[i, BLOCK] - n_blocks, half, left, n_words
                     )
                 else:
@@ -351,7 +336,7 @@ def _begin(
     if record[BEGUN] == n_passes:
         record[BEGUN] += 1
         for c in range(masks.shape[0]):
-            out[at + c] = _check_parity(tree, masks, c, 16, 0, n_words)
+            out[at + c] = check_parity(tree, masks, c, 16, 0, n_words)
         record[PHASE] = CHECKS
         record[N_ASKED] += masks.shape[0]
         return at + masks.shape[0]

@@ -47,6 +47,19 @@ def node_parity(tree: U64, p: Int, s: Int, position: Int, n_words: Int) -> Int:
     return parity(total)
 
 
+@kernel
+def check_parity(tree: U64, masks: U64, c: Int, s: Int, position: Int, n_words: Int) -> Int:
+    """Parity of those own bits of a node of pass 0 that row c of `masks` selects."""
+    word = position >> 6
+    if s < 6:
+        chunk = (tree[0, word, KEY] & masks[c, word]) >> np.uint64(position & 63)
+        return parity(chunk & ((ONE << np.uint64(1 << s)) - ONE))
+    total = np.uint64(0)
+    for w in range(word, min(word + (1 << (s - 6)), n_words)):
+        total ^= tree[0, w, KEY] & masks[c, w]
+    return parity(total)
+
+
 @inlined
 def known(tree: U64, p: Int, what: Int, s: Int, position: Int) -> Int:
     """Whether a node is split (SPLIT), or what its difference is (DIFFERENCE)."""

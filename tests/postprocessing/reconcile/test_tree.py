@@ -21,6 +21,19 @@ def test_node_parity_counts_the_bits_of_the_interval(s, place, seed):
     assert _tree.node_parity(tree, 1, s, start, N_WORDS) == expected
 
 
+@settings(max_examples=60, deadline=None)
+@given(s=st.integers(0, 13), place=st.integers(0, N_BITS - 1), seed=st.integers(0, 2**32))
+def test_check_parity_counts_the_selected_bits_of_the_interval(s, place, seed):
+    tree = np.zeros((1, N_WORDS + UPPER_ROWS, 4), np.uint64)
+    words, *masks = np.random.default_rng(seed).integers(0, 2**64, (3, N_WORDS), dtype=np.uint64)
+    tree[0, :N_WORDS, KEY] = words
+    chosen = (words & masks[1]).astype("<u8").view(np.uint8)
+    bits = np.unpackbits(chosen, bitorder="little")
+    start = place >> s << s
+    expected = int(bits[start : start + 2**s].sum()) % 2
+    assert _tree.check_parity(tree, np.array(masks), 1, s, start, N_WORDS) == expected
+
+
 def test_a_clipped_node_ends_with_the_frame():
     tree = np.zeros((1, N_WORDS + UPPER_ROWS, 4), np.uint64)
     tree[0, 100:, KEY] = 1  # behind a frame of 100 words
