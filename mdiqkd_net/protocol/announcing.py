@@ -18,6 +18,8 @@ from mdiqkd_net.wire.messages import Announcement, AnnouncementsClosed
 
 NO_BELL_STATE = 255
 UNSIGNED = bytes(64)
+MAX_ANNOUNCED = 1 << 28
+"""Events of one session that a user keeps: some bytes each, until the gate."""
 
 _OUTCOMES = np.full(16, NO_BELL_STATE, np.uint8)
 _OUTCOMES[[EARLY_0 | LATE_1, EARLY_1 | LATE_0]] = PSI_MINUS
@@ -140,6 +142,8 @@ class AnnouncementLog:
             raise RemoteProtocolError(
                 f"announcement: found {batch.outcomes.n} Bell states for {batch.pulses.n} pulses"
             )
+        if self.n_announced + batch.pulses.n > MAX_ANNOUNCED:
+            raise RemoteProtocolError(f"announcements: more than {MAX_ANNOUNCED} in a session")
         pulses = bulk.unpack_gaps(batch.pulses, batch.base, batch.covered)
         outcomes = bulk.unpack_bits(batch.outcomes)
         chain = _next_link(self._chain, batch)

@@ -60,6 +60,8 @@ class BlockContext:
     states: list[NDArray[np.uint8]] = field(default_factory=list, repr=False)
     outcomes: list[NDArray[np.uint8]] = field(default_factory=list, repr=False)
     early_gate: Gate | None = None
+    own_gate: bytes = b""
+    peer_gate: bytes = b""
     peer_settings: list[NDArray[np.uint8]] = field(default_factory=list, repr=False)
     peer_bits: list[NDArray[np.uint8]] = field(default_factory=list, repr=False)
     sifted: Sifted | None = field(default=None, repr=False)
@@ -79,8 +81,10 @@ class BlockContext:
 
     @property
     def block_id(self) -> bytes:
-        """Name of the key block, alike at both users."""
-        return block_id(self.users, self.ready.session, self.block)
+        """Name of the key block, alike at both users once both gates are proven."""
+        gates = (self.own_gate, self.peer_gate)
+        in_order = gates if self.is_coordinator else gates[::-1]
+        return block_id(self.users, self.ready.session, self.block, in_order)
 
     @property
     def session_digest(self) -> bytes:
@@ -138,10 +142,11 @@ class BlockContext:
         )
 
     @property
-    def eps_tags(self) -> float:
-        """What the four tags of a block add to its failure probability (tags.py)."""
-        n_blocks = (self.transcript.n_bytes + 64) // 16 + 1
-        return 4 * 8 * n_blocks / 2.0**106
+    def eps_hashes(self) -> float:
+        """What the four tags and the two gates of a block add to its failure probability."""
+        tags = (self.transcript.n_bytes + 64) // 16 + 1
+        gates = self.log.n_bytes // 16 + 1
+        return 8 * (4 * tags + 2 * gates) / 2.0**106
 
     def report(self, event: str, **fields: Any) -> Report:
         """An event about this block."""
@@ -161,7 +166,7 @@ class BlockContext:
     def summary(self) -> Mapping[str, Any]:
         """All public figures of the block as far as they are known."""
         found: dict[str, Any] = {
-            "block_id": self.block_id.hex(),
+            "block_id": self.block_id.hex() if self.peer_gate else None,
             "pulses": self.ready.n_pulses,
             "announced": self.log.n_announced,
             "origin": ORIGIN,

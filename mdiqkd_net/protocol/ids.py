@@ -38,7 +38,14 @@ def session_digest(ready: PairReady) -> bytes:
     return hashlib.sha256(b"mdiqkd1 session\0" + b"".join(fields)).digest()
 
 
-def block_id(users: tuple[str, str], session: bytes, block: int) -> bytes:
-    """16 bytes that name a key block, alike at both users."""
+def block_id(
+    users: tuple[str, str], session: bytes, block: int, gates: tuple[bytes, bytes]
+) -> bytes:
+    """16 bytes that name a key block, alike at both users.
+
+    Args:
+        gates: The hash keys of the coordinator's and the participant's gate. Both are fresh, so a
+            name never comes twice, whatever the relay chose as session.
+    """
     text = b"mdiqkd1 block\0" + pair_id(users) + session + block.to_bytes(8, "big")
-    return hashlib.sha256(text).digest()[:16]
+    return hashlib.sha256(text + gates[0] + gates[1]).digest()[:16]

@@ -260,7 +260,7 @@ def _hold(ctx: BlockContext) -> Hold:
         key=SecretKey(ctx.block_id, ctx.secret_bits, ORIGIN, ctx.secret),
         users=ctx.users,
         block=ctx.block,
-        eps=security.eps_sec + security.eps_cor + ctx.eps_tags,
+        eps=security.eps_sec + security.eps_cor + ctx.eps_hashes,
         leak_model=LEAK_MODEL,
     )
 

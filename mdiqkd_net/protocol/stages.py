@@ -105,17 +105,18 @@ def on_gate(ctx: BlockContext, message: Gate) -> Step:
     same = hmac.compare_digest(ctx.log.digest(message.hash_key), message.digest)
     if not same or (message.batches, message.count) != (ctx.log.n_batches, ctx.log.n_announced):
         return ctx.abort("the relay told the two users different things", FAILED_CHECK)
+    ctx.peer_gate = message.hash_key
     answer: list[Effect] = [] if ctx.is_coordinator else [ctx.send(_proof(ctx))]
     return State.SIFTING, [*answer, *_reveal(ctx)]
 
 
 def _proof(ctx: BlockContext) -> Gate:
-    hash_key = ctx.entropy(32)  # drawn now, after the close: the list cannot depend on it
+    ctx.own_gate = ctx.entropy(32)  # drawn now, after the close: the list cannot depend on it
     return Gate(
         batches=ctx.log.n_batches,
         count=ctx.log.n_announced,
-        digest=ctx.log.digest(hash_key),
-        hash_key=hash_key,
+        digest=ctx.log.digest(ctx.own_gate),
+        hash_key=ctx.own_gate,
     )
 
 

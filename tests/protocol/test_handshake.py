@@ -52,10 +52,11 @@ def test_names_are_alike_at_both_users_and_different_otherwise():
     with pytest.raises(LocalProtocolError):
         ordered("bob", "bob")
     names = {
-        block_id(users, session, block)
+        block_id(users, session, block, gates)
         for users in (("alice", "bob"), ("alice", "carol"))
         for session in (bytes(16), bytes([1] * 16))
         for block in (1, 2)
+        for gates in ((b"a" * 32, b"b" * 32), (b"b" * 32, b"a" * 32))
     }
-    assert len(names) == 8
+    assert len(names) == 16
     assert pair_id(("a", "bc")) != pair_id(("ab", "c"))
