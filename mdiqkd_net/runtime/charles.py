@@ -90,7 +90,7 @@ class Charles:
         await self._do(nursery, partial(self._core.connected, user, link.sequencer))
         self._links[user] = link
         try:
-            async for frame in link.frames():
+            while frame := await link.next_frame():
                 link.sequencer.accept(frame)
                 await self._do(nursery, partial(self._core.receive, user, frame))
         finally:

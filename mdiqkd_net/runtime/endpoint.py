@@ -58,7 +58,7 @@ class RelayLink:
         """
         self._link = link
         self.up.set()
-        async for frame in link.frames():
+        while frame := await link.next_frame():
             link.sequencer.accept(frame)
             if frame.kind == PairReady.TYPE:
                 ready = decode(frame)

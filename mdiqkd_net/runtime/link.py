@@ -1,7 +1,8 @@
 """One authenticated connection: TLS, greeting, frames in, frames out."""
 
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -32,7 +33,7 @@ class Link:
         self.node = node
         self.sequencer = Sequencer()
         self._reader = FrameReader(CAPS)
-        self._early: list[Frame] = []
+        self._arrived: deque[Frame] = deque()
         self._queue, self._to_send = trio.open_memory_channel[bytes](float("inf"))
         self._pending = 0
         self._waiting = trio.lowlevel.ParkingLot()
@@ -69,25 +70,24 @@ class Link:
             self._pending -= len(data)
             self._waiting.unpark_all()
 
-    async def frames(self) -> AsyncIterator[Frame]:
-        """Be the task that reads; ends when the peer closes between frames.
+    async def next_frame(self) -> Frame | None:
+        """Wait for the next frame; None when the peer closes between frames. One task reads.
 
         Raises:
-            RemoteProtocolError: The connection is gone in the middle of a frame, or broken.
+            RemoteProtocolError: The connection is gone, or the peer refuses us.
             WireError: Bytes that are no frame.
         """
-        while self._early:
-            yield self._early.pop(0)
-        while True:
+        while not self._arrived:
             data = await self._receive()
             if not data:
                 if self._reader.mid_frame:
                     raise self._lost()
-                return
-            for frame in self._reader.receive_data(data):
-                if frame.kind == Error.TYPE:
-                    raise self._refused(frame)
-                yield frame
+                return None
+            self._arrived.extend(self._reader.receive_data(data))
+        frame = self._arrived.popleft()
+        if frame.kind == Error.TYPE:
+            raise self._refused(frame)
+        return frame
 
     async def refuse(self, code: int) -> None:
         """Tell the peer why it is refused, in a code, and close."""
@@ -105,7 +105,7 @@ class Link:
     async def greet(
         self, node: str, role: RoleName, expected: Expected, entropy: Callable[[int], bytes]
     ) -> None:
-        """Exchange Hellos; before `write` and `frames` run.
+        """Exchange Hellos; before `write` and `next_frame` are in use.
 
         Raises:
             RemoteProtocolError: The peer is not who it should be.
@@ -114,14 +114,9 @@ class Link:
         hello = greet(node, role, entropy, self.sequencer)
         self.n_bytes += len(hello)
         await self._stream.send_all(hello)
-        while not self._early:
-            data = await self._receive()
-            if not data:
-                raise self._lost()
-            self._early += self._reader.receive_data(data)
-        first = self._early.pop(0)
-        if first.kind == Error.TYPE:
-            raise self._refused(first)
+        first = await self.next_frame()
+        if first is None:
+            raise self._lost()
         self.sequencer.accept(first)
         welcome(first, self.node, expected)
 

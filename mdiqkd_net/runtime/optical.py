@@ -75,7 +75,7 @@ class Transmitter:
             RemoteProtocolError: It asks for what it may not.
             WireError: It does not speak the protocol.
         """
-        async for frame in link.frames():
+        while frame := await link.next_frame():
             link.sequencer.accept(frame)
             session, answer = await trio.to_thread.run_sync(self._answer, frame)
             self._bytes[session] += len(frame.raw) + link.tell(answer)
@@ -128,7 +128,7 @@ class LightPlane:
         self._links[link.node], self._answers[link.node] = link, answers
         try:
             async with deliver:
-                async for frame in link.frames():
+                while frame := await link.next_frame():
                     link.sequencer.accept(frame)
                     message = decode(frame)
                     if isinstance(message, LightArm):

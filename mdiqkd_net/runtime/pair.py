@@ -91,7 +91,7 @@ class Pair:
             raise RemoteProtocolError(f"{link.node} is connected already")
         self._link = link
         self._linked.set()
-        async for frame in link.frames():
+        while frame := await link.next_frame():
             await self._inbox.send((True, frame))
         self.fail(f"{self._peer.node} closed the link")
 
@@ -169,8 +169,8 @@ class Pair:
         effects: list[Effect] = [] if core is None else core.abort(self.failure)
         if core is not None:
             await self._perform(core, effects)
+        users = sorted((self._config.node, self._peer.node))
         if not any(isinstance(effect, Finished) for effect in effects):
-            users = sorted((self._config.node, self._peer.node))
             self._emit(
                 "block.aborted",
                 users=users,
@@ -179,6 +179,7 @@ class Pair:
                 secret_bits=0,
                 tag_failures=0,
             )
+        self._emit("pair.failed", users=users, reason=self.failure)
 
     async def _perform(self, core: Endpoint, effects: list[Effect]) -> None:
         """Effects in order; a `Hold` is on disk before what follows it starts."""

@@ -44,7 +44,7 @@ class Server:
         )
 
     async def serve(self, link):
-        async for frame in link.frames():
+        while frame := await link.next_frame():
             link.sequencer.accept(frame)
             self.frames.append(frame)
             self.got_frame.set()
@@ -81,7 +81,7 @@ async def connected(server, context, expected=ALICE, node="bob"):
 async def read_to_the_end(link):
     """Read until the peer is gone; a refusal raises."""
     with trio.fail_after(5):
-        async for _ in link.frames():
+        while await link.next_frame():
             pass
 
 
