@@ -43,9 +43,8 @@ def block_id(
 ) -> bytes:
     """16 bytes that name a key block, alike at both users.
 
-    Args:
-        gates: The hash keys of the coordinator's and the participant's gate. Both are fresh, so a
-            name never comes twice, whatever the relay chose as session.
+    `gates` are the hash keys of the coordinator's and the participant's gate. Both are fresh, so a
+    name never comes twice, whatever the relay chose as session.
     """
     text = b"mdiqkd1 block\0" + pair_id(users) + session + block.to_bytes(8, "big")
     return hashlib.sha256(text + gates[0] + gates[1]).digest()[:16]

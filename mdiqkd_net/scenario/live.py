@@ -18,8 +18,10 @@ FRAME_S: Final = 0.125
 LINE_S: Final = 2.0
 BAR_WIDTH: Final = 8
 
-WIDE: Final = 100
+WIDE: Final = 98
 """Columns that the whole table needs; a narrower terminal does without the last ones."""
+ROOMY: Final = 108
+"""Columns from which the table may breathe."""
 
 
 class LiveView:
@@ -77,10 +79,9 @@ class LiveView:
     def render(self, board: Board, spinner: Spinner) -> Group:
         """One frame of the table."""
         headings = ["events/s", "QBER z / x", "secret bits", "× real", "e11 ≤", "per pulse"]
-        gap = 2
+        gap = 2 if self._console.width >= ROOMY else 1
         if self._console.width < WIDE:
             del headings[4:]
-            gap = 1
         table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style="dim")
         table.add_column("pair", no_wrap=True, style="bold")
         table.add_column("stage", no_wrap=True, min_width=9)
