@@ -1,5 +1,6 @@
 """What every node process does around its own work: signals, the ready line, exit codes."""
 
+import contextlib
 import errno
 import signal
 import sys
@@ -56,7 +57,9 @@ async def _cancel_on(signals: AsyncIterator[int], scope: trio.CancelScope) -> No
 
 def _fail(telemetry: Telemetry, message: str, code: int) -> int:
     telemetry.emit("error", message=message)
-    sys.stderr.write(f"{message}\n")
+    with contextlib.suppress(OSError):  # a log on the same full disk must not change the exit code
+        sys.stderr.write(f"{message}\n")
+        sys.stderr.flush()
     return code
 
 
