@@ -65,22 +65,14 @@ def _overrides(args: argparse.Namespace) -> dict[str, float]:
     return given
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not UTF-8 text") from None
-
-
 def _analyze_counts(path: Path, overrides: dict[str, float]) -> dict[str, Any]:
     import msgspec
 
     from mdiqkd_net.estimation.counts_file import parse_counts
     from mdiqkd_net.estimation.decoy import sent
+    from mdiqkd_net.runtime.config import read_text
 
-    measured = parse_counts(_read(path), str(path))
+    measured = parse_counts(read_text(path), str(path))
     counts, alice, bob = measured.counts, measured.alice, measured.bob
     security = msgspec.structs.replace(measured.security, **overrides)
     result = _estimated(counts, alice, bob, security)
@@ -102,10 +94,11 @@ def _predict_link(path: Path, overrides: dict[str, float]) -> dict[str, Any]:
 
     from mdiqkd_net.estimation.asymptotic import asymptotic_key_bits
     from mdiqkd_net.estimation.decoy import Tallies
-    from mdiqkd_net.params import Link, parse_toml
+    from mdiqkd_net.params import Link
     from mdiqkd_net.physics import expected
+    from mdiqkd_net.runtime.config import read
 
-    link: Link = msgspec.structs.replace(parse_toml(_read(path), Link, str(path)), **overrides)
+    link: Link = msgspec.structs.replace(read(path, Link), **overrides)
     counts, errors = expected.expected_counts(link), expected.expected_errors(link)
     tallies = Tallies(n_pulses=link.n_pulses, n=counts, m=errors)
     alice, bob = link.alice.source, link.bob.source

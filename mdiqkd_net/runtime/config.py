@@ -88,19 +88,27 @@ class EndpointConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """How long a silent peer is waited for."""
 
 
-Config = TypeVar("Config", CharlesConfig, EndpointConfig)
+Config = TypeVar("Config", bound=Struct)
 
 
 def read(path: Path, kind: type[Config]) -> Config:
-    """Read a node's configuration.
+    """Read a configuration from TOML.
 
     Raises:
         ConfigError: Naming the file, the key, what was found and what is allowed.
     """
+    return parse_toml(read_text(path), kind, str(path))
+
+
+def read_text(path: Path) -> str:
+    """The text of a file that a user names.
+
+    Raises:
+        ConfigError: It cannot be read, or is no text.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: not UTF-8 text") from None
-    return parse_toml(text, kind, str(path))

@@ -17,8 +17,8 @@ from mdiqkd_net.params import (
     ReceiverParams,
     Security,
     UserLink,
-    parse_toml,
 )
+from mdiqkd_net.runtime import config as configuration
 from mdiqkd_net.scenario import topology
 from mdiqkd_net.scenario.topology import UserPair
 
@@ -122,13 +122,7 @@ def read(path: Path, *, n_pulses: int | None = None, seed: int | None = None) ->
     Raises:
         ConfigError: Naming the file, the key, what was found and what is allowed.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not UTF-8 text") from None
-    scenario = parse_toml(text, Scenario, str(path))
+    scenario = configuration.read(path, Scenario)
     if n_pulses is not None:
         _within("--n-pulses", n_pulses, 1, MAX_PULSES)
         scenario = msgspec.structs.replace(scenario, n_pulses=n_pulses)
