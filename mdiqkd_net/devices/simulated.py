@@ -213,13 +213,10 @@ class LitReceiver:
         self._asked: deque[Candidates] = deque()
 
     def begin(self, segment: Segment) -> None:
-        """Start a segment.
-
-        Raises:
-            DeviceError: Answers of the segment before are still to come.
-        """
-        if self._asked:
-            raise DeviceError(f"segment {segment.number}: {len(self._asked)} batches are open")
+        """Start a segment; answers about an earlier one that are still to come are dropped."""
+        while self._asked:
+            self._collect()
+            self._asked.popleft()
         self._optics.begin(segment)
 
     def next_clicks(self) -> ClickBlock | None:

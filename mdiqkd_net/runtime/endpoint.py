@@ -86,6 +86,7 @@ class EndpointNode:
         self._relay = RelayLink()
         self._transmitter = Transmitter()
         self._pairs: dict[str, Pair] = {}
+        self._has_all_keys = False
         _check(config)
 
     async def run(self) -> None:
@@ -146,6 +147,7 @@ class EndpointNode:
                 for pair in self._pairs.values():
                     working.start_soon(pair.run)
             self._require_some_success()
+            self._has_all_keys = True
             await trio.sleep_forever()
 
     def _require_some_success(self) -> None:
@@ -173,7 +175,12 @@ class EndpointNode:
         relay = self._config.relay
         link = await self._dial(relay.address, "relay", Expected("relay", [relay.node]), client)
         ended = await attend(link, partial(self._relay.serve, self._pairs), self._telemetry.emit)
-        raise RemoteProtocolError(f"relay {relay.node} ({relay.address}): {ended}")
+        self._miss(f"relay {relay.node} ({relay.address}): {ended}")
+
+    def _miss(self, what: str) -> None:
+        """A link that everything needs is gone: an error, unless everything is done."""
+        if not self._has_all_keys:
+            raise RemoteProtocolError(what)
 
     async def _keep_light(self, client: ssl.SSLContext) -> None:
         address, relay = self._config.light, self._config.relay.node
@@ -182,7 +189,7 @@ class EndpointNode:
         )
         self._transmitter.connected(link)
         ended = await attend(link, self._transmitter.serve, self._telemetry.emit)
-        raise RemoteProtocolError(f"light link ({address}): {ended or 'closed by the fiber'}")
+        self._miss(f"light link ({address}): {ended or 'closed by the fiber'}")
 
     async def _dial(
         self,

@@ -1,5 +1,7 @@
 """What every receiver owes the runtime; run over the whole table of adapters."""
 
+from collections import deque
+
 import numpy as np
 import pytest
 
@@ -23,11 +25,13 @@ def simulated():
         seed=1,
     )
 
-    def ask(candidates):
-        n = candidates.pulses.size
+    asked = deque()
+
+    def collect():
+        n = asked.popleft().pulses.size
         return np.full(n, 5, dtype=np.uint8), np.full(n, 2, dtype=np.uint8)
 
-    return ADAPTERS["simulated"](optics, ask, max_candidates=37)
+    return ADAPTERS["simulated"](optics, ask=asked.append, collect=collect, max_candidates=37)
 
 
 BUILDERS = {"simulated": simulated}
