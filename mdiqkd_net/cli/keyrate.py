@@ -1,22 +1,30 @@
 """Finite-key analysis: how much key measured counts are worth, or a link would give.
 
 `--counts` takes a file of measured counts (the CSV of three lines, or TOML), `--link` the TOML
-description of a link. Exit code 0 if there is a key, 1 if there is none.
+description of a link. `--method`, `--tail` and `--accounting` choose the analysis by name, and
+`--explain` prints where each epsilon goes. Exit code 0 if there is a key, 1 if there is none.
 """
 
 import argparse
 import json
 import math
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mdiqkd_net.cli import _keyrate_link
 from mdiqkd_net.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from mdiqkd_net.params import Link
+
 EXIT_NO_KEY = 1
+
+_LIMIT = "limit, not a key"
+"""Verdict of a method that makes no finite-key statement."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -34,19 +42,46 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--f-ec", type=float, metavar="F", help="efficiency of reconciliation (file, or 1.16)"
     )
+    parser.add_argument(
+        "--method",
+        default="double_scan",
+        metavar="NAME",
+        help="double_scan (default), tangent_lp, asymptotic",
+    )
+    parser.add_argument(
+        "--tail", default="chernoff", metavar="NAME", help="chernoff (default), poisson, closed"
+    )
+    parser.add_argument(
+        "--accounting", default="variable", metavar="NAME", help="variable (default), linear"
+    )
+    parser.add_argument("--explain", action="store_true", help="print where each epsilon goes")
+    _keyrate_link.configure(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Analyze, print, and say by the exit code whether there is a key."""
     overrides = _overrides(args)
+    choice: dict[str, Any] = {
+        "method": args.method,
+        "tail": args.tail,
+        "accounting": args.accounting,
+    }
+    if _keyrate_link.asked(args):
+        return _keyrate_link.run(
+            args,
+            _read_link(args.link, overrides),
+            lambda link: _predict_link(link, choice),
+            lambda result: _report(result, explain=args.explain),
+            choice,
+        )
     if args.counts is not None:
-        result = _analyze_counts(args.counts, overrides)
+        result = _analyze_counts(args.counts, overrides, choice)
     else:
-        result = _predict_link(args.link, overrides)
+        result = _predict_link(_read_link(args.link, overrides), choice)
     if args.json:
         sys.stdout.write(json.dumps(result, indent=2, allow_nan=False) + "\n")
     else:
-        _report(result)
+        _report(result, explain=args.explain)
     return 0 if result["key_length_bits"] > 0 else EXIT_NO_KEY
 
 
@@ -65,7 +100,9 @@ def _overrides(args: argparse.Namespace) -> dict[str, float]:
     return given
 
 
-def _analyze_counts(path: Path, overrides: dict[str, float]) -> dict[str, Any]:
+def _analyze_counts(
+    path: Path, overrides: dict[str, float], choice: dict[str, Any]
+) -> dict[str, Any]:
     import msgspec
 
     from mdiqkd_net.estimation.counts_file import parse_counts
@@ -75,7 +112,7 @@ def _analyze_counts(path: Path, overrides: dict[str, float]) -> dict[str, Any]:
     measured = parse_counts(read_text(path), str(path))
     counts, alice, bob = measured.counts, measured.alice, measured.bob
     security = msgspec.structs.replace(measured.security, **overrides)
-    result = _estimated(counts, alice, bob, security)
+    result = _estimated(counts, alice, bob, security, choice)
     pairs = {category: sent(counts, alice, bob, category) for category in counts.n}
     rates = {c: m / counts.n[c] for c, m in counts.m.items() if counts.n.get(c, 0) > 0}
     result |= {
@@ -89,20 +126,24 @@ def _analyze_counts(path: Path, overrides: dict[str, float]) -> dict[str, Any]:
     return result
 
 
-def _predict_link(path: Path, overrides: dict[str, float]) -> dict[str, Any]:
+def _read_link(path: Path, overrides: dict[str, float]) -> "Link":
     import msgspec
 
-    from mdiqkd_net.estimation.asymptotic import asymptotic_key_bits
-    from mdiqkd_net.estimation.decoy import Tallies
     from mdiqkd_net.params import Link
-    from mdiqkd_net.physics import expected
     from mdiqkd_net.runtime.config import read
 
-    link: Link = msgspec.structs.replace(read(path, Link), **overrides)
+    return msgspec.structs.replace(read(path, Link), **overrides)
+
+
+def _predict_link(link: "Link", choice: dict[str, Any]) -> dict[str, Any]:
+    from mdiqkd_net.estimation.asymptotic import asymptotic_key_bits
+    from mdiqkd_net.estimation.decoy import Tallies
+    from mdiqkd_net.physics import expected
+
     counts, errors = expected.expected_counts(link), expected.expected_errors(link)
     tallies = Tallies(n_pulses=link.n_pulses, n=counts, m=errors)
     alice, bob = link.alice.source, link.bob.source
-    result = _estimated(tallies, alice, bob, link.security)
+    result = _estimated(tallies, alice, bob, link.security, choice)
     gains, error_gains = expected.gains(link), expected.error_gains(link)
     rates = {c: error_gains[c] / gain for c, gain in gains.items() if gain > 0.0}
     asymptotic = asymptotic_key_bits(tallies, alice, bob, link.f_ec)
@@ -122,17 +163,25 @@ def _predict_link(path: Path, overrides: dict[str, float]) -> dict[str, Any]:
     return result
 
 
-def _estimated(counts: Any, alice: Any, bob: Any, security: Any) -> dict[str, Any]:
-    from mdiqkd_net.estimation.engine import blocks_needed, estimate
+def _estimated(
+    counts: Any, alice: Any, bob: Any, security: Any, choice: dict[str, Any]
+) -> dict[str, Any]:
+    from mdiqkd_net.estimation.engine import blocks_needed, eps_ledger, estimate
 
-    found = estimate(counts, alice, bob, security)
+    if choice["method"] == "tangent_lp":
+        import scipy.optimize  # noqa: F401 - `seconds` is the analysis, not the loading of a library
+
+    ledger = eps_ledger(counts, alice, bob, security, **choice)
+    begun = time.perf_counter()
+    found = estimate(counts, alice, bob, security, **choice)
+    seconds = time.perf_counter() - begun
     return {
-        "verdict": "no key" if found.reason else "key",
+        "verdict": "no key" if found.reason else "key" if ledger.shares else _LIMIT,
         "reason": found.reason,
         "key_length_bits": found.key_length_bits,
         "rate_per_pulse": found.key_length_bits / counts.n_pulses,
         "asymptotic_key_length_bits": found.asymptotic_key_length_bits,
-        "data_factor_needed": blocks_needed(counts, alice, bob, security),
+        "data_factor_needed": blocks_needed(counts, alice, bob, security, **choice),
         "n_pulses": counts.n_pulses,
         "s11_lower": found.s11_lower,
         "e11_upper": found.e11_upper,
@@ -143,15 +192,23 @@ def _estimated(counts: Any, alice: Any, bob: Any, security: Any) -> dict[str, An
         "eps_sec": security.eps_sec,
         "eps_cor": security.eps_cor,
         "f_ec": security.f_ec,
+        **choice,
+        "eps_ledger": ledger.as_dict(),
+        "seconds": seconds,
     }
 
 
-def _report(result: dict[str, Any]) -> None:
+def _report(result: dict[str, Any], *, explain: bool) -> None:
     from rich.console import Console
 
     console = Console(file=sys.stdout, highlight=False)
     console.print(_category_table(result))
     console.print(_bounds_table(result))
+    _keyrate_link.print_found(console, result)
+    if explain:
+        from mdiqkd_net.cli._explain import ledger_report
+
+        console.print(ledger_report(result["eps_ledger"]), soft_wrap=True)
     console.print(_verdict(result), style="bold", soft_wrap=True)
 
 
@@ -182,6 +239,7 @@ def _bounds_table(result: dict[str, Any]) -> "Table":
     table.add_column()
     table.add_column(justify="right")
     rows = [
+        ("analysis", _analysis(result)),
         ("pulse pairs sent", f"{result['n_pulses']:.6g}"),
         ("QBER in z", _percent(result["qber_z"])),
         ("QBER in x", _percent(result["qber_x"])),
@@ -192,7 +250,10 @@ def _bounds_table(result: dict[str, Any]) -> "Table":
         ("disclosed in reconciliation", f"{result['leak_ec_bits']} bits"),
         ("fixed cost", f"{result['constant_bits']:.0f} bits"),
         ("eps_sec, eps_cor", f"{result['eps_sec']:g}, {result['eps_cor']:g}"),
-        ("secret key", f"{result['key_length_bits']} bits"),
+        (
+            "secret key" if result["verdict"] != _LIMIT else _LIMIT,
+            f"{result['key_length_bits']} bits",
+        ),
         ("... per pulse pair", f"{result['rate_per_pulse']:.4e}"),
         ("if all gains were exact", f"{result['asymptotic_key_length_bits']} bits"),
     ]
@@ -207,11 +268,19 @@ def _bounds_table(result: dict[str, Any]) -> "Table":
     return table
 
 
+def _analysis(result: dict[str, Any]) -> str:
+    if not result["eps_ledger"]["shares"]:
+        return str(result["method"])
+    return f"{result['method']}, {result['tail']}, {result['accounting']}"
+
+
 def _percent(rate: float | None) -> str:
     return "unknown" if rate is None else f"{100.0 * rate:.3f} %"
 
 
 def _verdict(result: dict[str, Any]) -> str:
+    if result["verdict"] == _LIMIT:
+        return f"No key: {result['key_length_bits']} bits are the limit of infinitely long blocks."
     if result["key_length_bits"] > 0:
         return f"A key of {result['key_length_bits']} bits."
     factor = result["data_factor_needed"]

@@ -23,12 +23,13 @@ right and wrong xx events taken apart, so that M can be scanned.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from mdiqkd_net.blocks import SETTINGS, Counts
 from mdiqkd_net.estimation import tails
+from mdiqkd_net.estimation.tails import Bound, Tail
 from mdiqkd_net.params import Source
 
 NEEDED: Final = ("oo", "ox", "xo", "oy", "yo", "xx", "yy", "zz")
@@ -40,9 +41,6 @@ _GREATEST: Final = 100.0
 
 _CERTAIN_BETA: Final = 50.0
 """More events than pulse pairs by chance of exp(-50) are no chance."""
-
-Bound = Callable[[float, float], float]
-"""Observed count and beta to a bound on the expectation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +59,25 @@ class Tallies:
             n={category: factor * counts.n[category] for category in NEEDED},
             m={category: factor * counts.m[category] for category in NEEDED_ERRORS},
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Worst:
+    """The worst point that the counts allow, by whatever method it was found.
+
+    Attributes:
+        private_bits: Certified lower bound of the min-entropy over all of them.
+        s11: Yield of single-photon pairs there, in [0, 1].
+        e11: Their phase-error rate there, in [0, 1/2].
+        n11: Single-photon pairs among the z events, realised, at least.
+        phase_errors: Phase errors among them, realised, at most.
+    """
+
+    private_bits: float
+    s11: float
+    e11: float
+    n11: float
+    phase_errors: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +116,20 @@ def sent(tallies: Counts | Tallies, alice: Source, bob: Source, category: str) -
     return tallies.n_pulses * alice.probabilities[i] * bob.probabilities[j]
 
 
-def region(tallies: Tallies, alice: Source, bob: Source, beta: float | None) -> Region:
+def region(
+    tallies: Tallies,
+    alice: Source,
+    bob: Source,
+    beta: float | None,
+    tail: Tail = tails.CHERNOFF,
+) -> Region:
     """Bounds from counts; each tail bound fails with probability exp(-beta).
 
     `beta` None takes every gain at face value: the limit of infinitely many pulses. The caller has
     made sure that all settings are in use (`faults`).
     """
-    lower: Bound = tails.expectation_lower if beta is not None else _face_value
-    upper: Bound = tails.expectation_upper if beta is not None else _face_value
+    lower: Bound = tail.lower if beta is not None else _face_value
+    upper: Bound = tail.upper if beta is not None else _face_value
     spent = beta if beta is not None else 0.0
 
     # Alice and Bob change places where the formula would otherwise be invalid, not just loose.
@@ -157,12 +180,21 @@ def region(tallies: Tallies, alice: Source, bob: Source, beta: float | None) -> 
     )
 
 
-def faults(counts: Counts | Tallies, alice: Source, bob: Source) -> str:
+def faults(
+    counts: Counts | Tallies,
+    alice: Source,
+    bob: Source,
+    needed: Collection[str] = NEEDED,
+    needed_errors: Collection[str] = NEEDED_ERRORS,
+) -> str:
     """Why these counts or settings permit no statement at all, in words; empty if they do."""
-    for name, source in (("Alice", alice), ("Bob", bob)):
+    for user, (name, source) in enumerate((("Alice", alice), ("Bob", bob))):
+        used = {category[user] for category in needed}
         for letter, intensity, probability in zip(
             SETTINGS, source.intensities, source.probabilities, strict=True
         ):
+            if letter not in used:
+                continue
             if not probability > 0.0:
                 return f"{name} never sends setting {letter}, which the analysis needs"
             if letter != "o" and not _LEAST <= intensity <= _GREATEST:
@@ -170,10 +202,10 @@ def faults(counts: Counts | Tallies, alice: Source, bob: Source) -> str:
                     f"{name}'s {letter} intensity is {intensity:g}; "
                     f"the analysis needs {_LEAST:g} to {_GREATEST:g} photons"
                 )
-    absent = [c for c in NEEDED if c not in counts.n]
+    absent = [c for c in needed if c not in counts.n]
     if absent:
         return f"counts of {', '.join(absent)} are missing"
-    absent = [c for c in NEEDED_ERRORS if c not in counts.m]
+    absent = [c for c in needed_errors if c not in counts.m]
     if absent:
         return f"errors of {', '.join(absent)} are missing"
     if not counts.n_pulses > 0:
@@ -189,7 +221,7 @@ def faults(counts: Counts | Tallies, alice: Source, bob: Source) -> str:
     total = sum(counts.n.values())
     if total > counts.n_pulses:
         return f"{total} events were counted in {counts.n_pulses} pulse pairs"
-    for category in NEEDED:
+    for category in needed:
         possible = sent(counts, alice, bob, category)
         if counts.n[category] > tails.realised_upper(possible, _CERTAIN_BETA):
             return (

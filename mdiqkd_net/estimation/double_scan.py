@@ -26,7 +26,7 @@ from typing import Final
 
 from mdiqkd_net.estimation import tails
 from mdiqkd_net.estimation.accounting import private_bits
-from mdiqkd_net.estimation.decoy import Region
+from mdiqkd_net.estimation.decoy import Region, Worst
 
 _INTERVALS: Final = 16
 _MAX_ROUNDS: Final = 12
@@ -34,25 +34,6 @@ _TIGHT_BITS: Final = 0.01
 
 _ROUNDING: Final = 1e-13
 """Relative margin for the rounding of a few dozen operations in doubles."""
-
-
-@dataclass(frozen=True, slots=True)
-class Worst:
-    """The worst point that the counts allow.
-
-    Attributes:
-        private_bits: Certified lower bound of the min-entropy over the whole rectangle.
-        s11: Yield of single-photon pairs there, in [0, 1].
-        e11: Their phase-error rate there, in [0, 1/2].
-        n11: Single-photon pairs among the z events, realised, at least.
-        phase_errors: Phase errors among them, realised, at most.
-    """
-
-    private_bits: float
-    s11: float
-    e11: float
-    n11: float
-    phase_errors: float
 
 
 @dataclass(frozen=True, slots=True)

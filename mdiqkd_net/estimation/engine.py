@@ -1,21 +1,29 @@
 """How long a secret key the counts of a block permit: the entry point of the analysis.
 
-Four intensities, analytic decoy bounds with joint constraints, double scan of H and M, exact
+Three choices by name: the method that finds the worst channel (`methods.METHODS`), the tail bounds
+(`tails.TAILS`) and the way failure probabilities add up (`accounting.ACCOUNTINGS`). The default is
+four intensities, analytic decoy bounds with joint constraints, double scan of H and M, exact
 Chernoff bounds, 'variable' accounting. Pure functions of their arguments; the same counts give the
 same length on both sides. What is claimed, and under which assumptions, is written down in
 docs/explanation/estimation.md.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from mdiqkd_net.blocks import Counts
-from mdiqkd_net.estimation.accounting import constant_bits, planned_leak_bits, tail_beta
-from mdiqkd_net.estimation.asymptotic import asymptotic_key_bits, z_single_photon_pairs
-from mdiqkd_net.estimation.decoy import Tallies, faults, region
-from mdiqkd_net.estimation.double_scan import Worst, double_scan
+from mdiqkd_net.errors import ConfigError
+from mdiqkd_net.estimation.accounting import ACCOUNTINGS, UNLIMITED, Ledger, planned_leak_bits
+from mdiqkd_net.estimation.asymptotic import asymptotic_key_bits
+from mdiqkd_net.estimation.boxes import NoChannelError
+from mdiqkd_net.estimation.decoy import Tallies, Worst, faults
+from mdiqkd_net.estimation.methods import METHODS
+from mdiqkd_net.estimation.tails import TAILS
 from mdiqkd_net.params import Security, Source
+
+Choice = TypeVar("Choice")
 
 _NOTHING: Final = Worst(private_bits=0.0, s11=0.0, e11=0.5, n11=0.0, phase_errors=0.0)
 
@@ -37,6 +45,9 @@ class Estimate:
         constant_bits: Fixed cost of verification and hashing.
         reason: Why there is no key, in words; empty if there is one.
         asymptotic_key_length_bits: The key if all gains were exact (not a key).
+        method: How the worst channel was found.
+        tail: Which tail bounds were used.
+        accounting: How failure probabilities were added up.
     """
 
     key_length_bits: int
@@ -48,6 +59,9 @@ class Estimate:
     constant_bits: float
     reason: str
     asymptotic_key_length_bits: int
+    method: str = "double_scan"
+    tail: str = "chernoff"
+    accounting: str = "variable"
 
 
 def estimate(
@@ -57,15 +71,19 @@ def estimate(
     security: Security,
     *,
     leak_ec_bits: int | None = None,
+    method: str = "double_scan",
+    tail: str = "chernoff",
+    accounting: str = "variable",
 ) -> Estimate:
     """Length of the secret key that a block of counts permits.
 
     Bad data is answered with a length of 0 and a reason, never with an exception.
 
     Args:
-        counts: Events of oo, ox, xo, oy, yo, xx, yy and zz, errors of xx and zz. Other categories
-            are not used. All events of a category must be counted, of one block whose
-            announcements were complete before any setting was revealed.
+        counts: Events and errors by category. The default method needs events of oo, ox, xo, oy,
+            yo, xx, yy and zz, errors of xx and zz, and uses no others; "tangent_lp" needs zz and
+            uses whatever there is of vacuum and basis X. All events of a category must be counted,
+            of one block whose announcements were complete before any setting was revealed.
         alice: Her settings, exactly as she sent them.
         bob: His.
         security: eps_sec and eps_cor of the key; f_ec for planning.
@@ -74,33 +92,81 @@ def estimate(
             log2(2 / eps_cor) bits; who counts the tag here pays for it twice, which is safe. Bob's
             parities add only the positions of errors, which are treated as known to Eve. None
             plans with f_ec n h(E) and nothing else.
+        method: A name of `methods.METHODS`. It must be chosen before the counts are known, like
+            the tail and the accounting: the best of several results is not a key.
+        tail: A name of `tails.TAILS`.
+        accounting: A name of `accounting.ACCOUNTINGS`.
+
+    Raises:
+        ConfigError: There is no such method, tail or accounting.
     """
-    constant = constant_bits(security)
-    why = faults(counts, alice, bob)
+    analysis = _chosen("method", method, METHODS)
+    bounds = _chosen("tail", tail, TAILS)
+    ledger = eps_ledger(
+        counts, alice, bob, security, method=method, tail=tail, accounting=accounting
+    )
+    needed, needed_errors = analysis.needs(counts, alice, bob)
+    why = faults(counts, alice, bob, needed, needed_errors)
     if not why and leak_ec_bits is not None and leak_ec_bits < 0:
         why = f"leak_ec_bits is {leak_ec_bits}, and no reconciliation gives bits back"
+    n_zz, m_zz = counts.n.get("zz", 0), counts.m.get("zz", 0)
+    worst, asymptotic = _NOTHING, 0.0
     if why:
         leak = max(0, leak_ec_bits or 0)
-        return _result(_NOTHING, leak, constant, why, asymptotic=0.0)
+    else:
+        leak = (
+            math.ceil(planned_leak_bits(n_zz, m_zz, security.f_ec))
+            if leak_ec_bits is None
+            else leak_ec_bits
+        )
+        try:
+            worst = analysis.worst(counts, alice, bob, bounds, ledger.beta)
+        except NoChannelError as error:
+            why = str(error)
+        asymptotic = asymptotic_key_bits(
+            counts, alice, bob, security.f_ec, leak_ec_bits=leak_ec_bits
+        )
+    length = 0 if why else math.floor(worst.private_bits - leak - ledger.constant_bits)
+    if length <= 0 and not why:
+        why = _why_no_key(worst, counts, leak, ledger.constant_bits)
+    return Estimate(
+        key_length_bits=max(0, length),
+        s11_lower=worst.s11,
+        e11_upper=worst.e11,
+        n11_lower=worst.n11,
+        phase_errors_upper=worst.phase_errors,
+        leak_ec_bits=leak,
+        constant_bits=ledger.constant_bits,
+        reason=why,
+        asymptotic_key_length_bits=max(0, math.floor(asymptotic)),
+        method=method,
+        tail=tail,
+        accounting=accounting,
+    )
 
-    tallies = Tallies.of(counts)
-    n_zz, m_zz = tallies.n["zz"], tallies.m["zz"]
-    leak = (
-        math.ceil(planned_leak_bits(n_zz, m_zz, security.f_ec))
-        if leak_ec_bits is None
-        else leak_ec_bits
-    )
-    beta = tail_beta(security)
-    worst = double_scan(
-        region(tallies, alice, bob, beta),
-        z_pairs=z_single_photon_pairs(tallies, alice, bob),
-        n_zz=n_zz,
-        beta=beta,
-    )
-    length = math.floor(worst.private_bits - leak - constant)
-    why = "" if length > 0 else _why_no_key(worst, tallies, leak, constant)
-    asymptotic = asymptotic_key_bits(tallies, alice, bob, security.f_ec, leak_ec_bits=leak_ec_bits)
-    return _result(worst, leak, constant, why, asymptotic)
+
+def eps_ledger(
+    counts: Counts | Tallies,
+    alice: Source,
+    bob: Source,
+    security: Security,
+    *,
+    method: str = "double_scan",
+    tail: str = "chernoff",
+    accounting: str = "variable",
+) -> Ledger:
+    """Where each epsilon goes in `estimate` with the same arguments.
+
+    It depends on which categories are named and on nothing that was counted in them.
+
+    Raises:
+        ConfigError: There is no such method, tail or accounting.
+    """
+    analysis = _chosen("method", method, METHODS)
+    _chosen("tail", tail, TAILS)
+    write = _chosen("accounting", accounting, ACCOUNTINGS)
+    events = analysis.events(counts, alice, bob)
+    return write(security, events) if events else UNLIMITED
 
 
 def blocks_needed(
@@ -110,6 +176,9 @@ def blocks_needed(
     security: Security,
     *,
     leak_ec_bits: int | None = None,
+    method: str = "double_scan",
+    tail: str = "chernoff",
+    accounting: str = "variable",
 ) -> float | None:
     """How many times as much of the same data would give a key: at least 1.
 
@@ -121,10 +190,24 @@ def blocks_needed(
 
     def has_key(factor: float) -> bool:
         leak = None if leak_ec_bits is None else math.ceil(factor * leak_ec_bits)
-        scaled = Tallies.of(counts, factor)
-        return estimate(scaled, alice, bob, security, leak_ec_bits=leak).key_length_bits > 0
+        scaled = Tallies(
+            n_pulses=factor * counts.n_pulses,
+            n={category: factor * n for category, n in counts.n.items()},
+            m={category: factor * m for category, m in counts.m.items()},
+        )
+        found = estimate(
+            scaled,
+            alice,
+            bob,
+            security,
+            leak_ec_bits=leak,
+            method=method,
+            tail=tail,
+            accounting=accounting,
+        )
+        return found.key_length_bits > 0
 
-    if faults(counts, alice, bob):
+    if faults(counts, alice, bob, *_chosen("method", method, METHODS).needs(counts, alice, bob)):
         return None
     if has_key(1.0):
         return 1.0
@@ -140,9 +223,9 @@ def blocks_needed(
     return high
 
 
-def _why_no_key(worst: Worst, tallies: Tallies, leak: int, constant: float) -> str:
-    n_xx = tallies.n["xx"]
-    if tallies.n["zz"] <= 0:
+def _why_no_key(worst: Worst, counts: Counts | Tallies, leak: int, constant: float) -> str:
+    n_xx = counts.n.get("xx", 0)
+    if counts.n["zz"] <= 0:
         return "no z events"
     if worst.s11 <= 0.0 or worst.n11 <= 0.0:
         return f"no single-photon pair is certain with {n_xx:.0f} X events"
@@ -155,16 +238,7 @@ def _why_no_key(worst: Worst, tallies: Tallies, leak: int, constant: float) -> s
     )
 
 
-def _result(worst: Worst, leak: int, constant: float, why: str, asymptotic: float) -> Estimate:
-    length = 0 if why else math.floor(worst.private_bits - leak - constant)
-    return Estimate(
-        key_length_bits=length,
-        s11_lower=worst.s11,
-        e11_upper=worst.e11,
-        n11_lower=worst.n11,
-        phase_errors_upper=worst.phase_errors,
-        leak_ec_bits=leak,
-        constant_bits=constant,
-        reason=why,
-        asymptotic_key_length_bits=max(0, math.floor(asymptotic)),
-    )
+def _chosen(kind: str, name: str, table: Mapping[str, Choice]) -> Choice:
+    if name not in table:
+        raise ConfigError(f"{kind}: found {name!r}; allowed: {', '.join(table)}")
+    return table[name]

@@ -2,13 +2,20 @@
 
 Throughout, `beta` is ln(1/eps) > 0. Two directions exist and must not be mixed up: from an observed
 count to the expectation behind it (`expectation_upper`, `expectation_lower`), and from a known
-expectation to the count that will be realised (`realised_upper`, `realised_lower`).
+expectation to the count that will be realised (`realised_upper`, `realised_lower`). The first
+direction has three kinds, chosen by name in `TAILS`; the second is the same for all of them.
 
-Source: Chernoff's bound; in the form used here, Zhang, Zhao, Razavi & Ma, PRA 95, 012333 (2017),
-and for the MDI protocol Jiang, Yu, Hu & Wang, PRA 103, 012402 (2021).
+Sources: Chernoff's bound; in the form used here, Zhang, Zhao, Razavi & Ma, PRA 95, 012333 (2017),
+and for the MDI protocol Jiang, Yu, Hu & Wang, PRA 103, 012402 (2021). Poisson tails: Garwood,
+Biometrika 28, 437 (1936), for the limits, with Robbins, Am. Math. Mon. 62, 26 (1955), for the
+factorial; Hoeffding, Ann. Math. Stat. 27, 713 (1956), Theorem 4, and Anderson & Samuels, Proc. 5th
+Berkeley Symp. 1, 1 (1967), for events that are not Poisson.
 """
 
 import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 _OUTWARD: Final = 1e-12
@@ -27,6 +34,11 @@ _HOPELESS: Final = 745.0
 """From beta = 745 x on, the factor of the lower bound is zero in doubles."""
 
 _MAX_STEPS: Final = 100
+
+_LEAST_BETA: Final = math.log(4.0)
+"""Poisson tails dominate those of yes-no events for eps up to 1/4 (argued at `poisson_lower`)."""
+
+_BISECTIONS: Final = 60
 
 
 def expectation_upper(observed: float, beta: float) -> float:
@@ -55,6 +67,87 @@ def expectation_lower(observed: float, beta: float) -> float:
     return observed * math.exp(_exponent(start, t)) * (1.0 - _OUTWARD)
 
 
+def poisson_upper(observed: float, beta: float) -> float:
+    """Greatest expectation that is compatible with an observed count; Poisson tail.
+
+    The chance that Poisson(U) is x or less is its term at x times at most 1 / (1 - x / U), and U
+    makes this product eps. For yes-no events of any chances with expectation E the probability of
+    x or fewer is at most that of Poisson(E) if x <= E - 1 (Hoeffding; Anderson & Samuels). A bound
+    fails only where E > U(x), and U(x) >= x + 1 for eps <= 1/e.
+    """
+    beta = max(beta, _LEAST_BETA)
+    chernoff = expectation_upper(observed, beta)
+    if observed <= 0.0:
+        return chernoff
+
+    def surely(w: float) -> bool:
+        return _term_exponent(observed, w) + math.log(-math.expm1(-w)) >= beta
+
+    return min(chernoff, _refined(observed, chernoff, surely) * (1.0 + _OUTWARD))
+
+
+def poisson_lower(observed: float, beta: float) -> float:
+    """Least expectation that is compatible with an observed count; Poisson tail.
+
+    The chance that Poisson(L) is x or more is its term at x times at most 1 / (1 - L / (x + 1)),
+    and L makes this product eps; for one event L is eps, where the union bound rules. For yes-no
+    events of any chances with expectation E the probability of x or more is at most that of
+    Poisson(E) if x >= E + 1 (Hoeffding; Anderson & Samuels). A bound fails only where E < L(x), and
+    L(x) <= x - 1 for x >= 2 and eps <= P(Poisson(1) >= 2) = 0.264.
+    """
+    beta = max(beta, _LEAST_BETA)
+    if observed < 2.0:
+        # Between whole counts, where only predictions go, the bound of the count below is safe.
+        return math.exp(-beta) * (1.0 - _OUTWARD) if observed >= 1.0 else 0.0
+    chernoff = expectation_lower(observed, beta)
+    if chernoff <= 0.0:
+        return 0.0
+
+    def surely(w: float) -> bool:
+        beyond = (1.0 - observed * math.expm1(w)) / (observed + 1.0)
+        return _term_exponent(observed, w) + math.log(beyond) >= beta
+
+    return max(chernoff, _refined(observed, chernoff, surely) * (1.0 - _OUTWARD))
+
+
+def _term_exponent(observed: float, w: float) -> float:
+    """-ln of the term of Poisson(x e^w) at x, at most; by Robbins' lower bound of the factorial."""
+    stirling = 0.5 * math.log(2.0 * math.pi * observed) + 1.0 / (12.0 * observed + 1.0)
+    return observed * (math.expm1(w) - w) + stirling
+
+
+def _refined(observed: float, chernoff: float, surely: Callable[[float], bool]) -> float:
+    """Bound closest to the count that `surely` holds, starting from Chernoff's."""
+    safe, other = math.log(chernoff / observed), 0.0
+    if not surely(safe):
+        return chernoff
+    for _ in range(_BISECTIONS):
+        middle = 0.5 * (safe + other)
+        if middle in {safe, other}:
+            break
+        safe, other = (middle, other) if surely(middle) else (safe, middle)
+    return observed * math.exp(safe)
+
+
+def closed_upper(observed: float, beta: float) -> float:
+    """Greatest expectation compatible with an observed count; Chernoff's bound in closed form.
+
+    From P(X <= E - t) <= exp(-t^2 / (2 E)).
+    """
+    bound = observed + beta + math.sqrt(2.0 * beta * observed + beta * beta)
+    return bound * (1.0 + _OUTWARD)
+
+
+def closed_lower(observed: float, beta: float) -> float:
+    """Least expectation compatible with an observed count; Chernoff's bound in closed form.
+
+    From P(X >= E + t) <= exp(-t^2 / (2 E + t)), which would even permit + beta / 2; the form is
+    kept as it is printed in the literature.
+    """
+    bound = observed - 0.5 * beta - math.sqrt(2.0 * beta * observed + 0.25 * beta * beta)
+    return max(0.0, bound - _OUTWARD * (observed + beta))
+
+
 def realised_upper(expectation: float, beta: float) -> float:
     """Greatest count that an expectation lets us expect; multiplicative Chernoff."""
     mean = max(expectation, 0.0)
@@ -65,6 +158,43 @@ def realised_lower(expectation: float, beta: float) -> float:
     """Least count that an expectation lets us expect; multiplicative Chernoff, never negative."""
     mean = max(expectation, 0.0)
     return max(0.0, mean - math.sqrt(2.0 * beta * mean))
+
+
+Bound = Callable[[float, float], float]
+"""Observed count and beta to a bound on the expectation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """Both bounds from an observed count to the expectation behind it, and what they rest on."""
+
+    lower: Bound
+    upper: Bound
+    source: str
+
+
+CHERNOFF: Final = Tail(
+    lower=expectation_lower,
+    upper=expectation_upper,
+    source="exact Chernoff, r - 1 - ln r = beta / x (Zhang et al. 2017)",
+)
+
+TAILS: Final[Mapping[str, Tail]] = MappingProxyType(
+    {
+        "chernoff": CHERNOFF,
+        "poisson": Tail(
+            lower=poisson_lower,
+            upper=poisson_upper,
+            source="Poisson tails (Garwood 1936, Hoeffding 1956, Anderson & Samuels 1967)",
+        ),
+        "closed": Tail(
+            lower=closed_lower,
+            upper=closed_upper,
+            source="Chernoff in closed form (Zhang et al. 2017)",
+        ),
+    }
+)
+"""Bounds from counts to expectations by name; each holds for every outcome."""
 
 
 def _exponent(start: float, t: float) -> float:

@@ -63,7 +63,7 @@ _FLIPPED: Final = np.array([0, 2, 1, 4, 3, 6, 5])
 _PORTS: Final[Floats] = np.array([1.0, -1.0])
 """Sign of Bob's amplitude at detectors 0 and 1."""
 
-_STATES_OF: Final = ((0,), (1, 2), (3, 4), (5, 6))
+_STATES_OF: Final = (slice(0, 1), slice(1, 3), slice(3, 5), slice(5, 7))
 """States of each setting."""
 
 _STATES: Final = np.arange(N_STATES, dtype=np.uint8)
@@ -85,17 +85,7 @@ def state_click_probabilities(link: Link) -> Floats:
         Shape (7, 7, 16): Alice's state, Bob's state, pattern of EARLY_0 | EARLY_1 | LATE_0 |
         LATE_1; the last axis sums to 1. Misalignment is included, as a flip of Bob's bit.
     """
-    eta_alice, eta_bob = _arm_efficiencies(link)
-    mu_alice = eta_alice * np.array(link.alice.intensities)[_SETTING]
-    mu_bob = eta_bob * np.array(link.bob.intensities)[_SETTING]
-    aligned = _aligned_click_probabilities(
-        np.sqrt(mu_alice)[:, None] * _MODES,
-        np.sqrt(mu_bob)[:, None] * _MODES,
-        link.receiver.dark_probability,
-        link.receiver.mode_overlap,
-    )
-    flip = link.receiver.misalignment
-    return (1.0 - flip) * aligned + flip * aligned[:, _FLIPPED]
+    return _click_probabilities(link, list(range(N_PATTERNS)))
 
 
 def gains(link: Link) -> dict[str, float]:
@@ -169,8 +159,29 @@ def _arm_efficiencies(link: Link) -> tuple[float, float]:
     return link.alice.transmittance * efficiency, link.bob.transmittance * efficiency
 
 
-def _aligned_click_probabilities(alice: Floats, bob: Floats, dark: float, overlap: float) -> Floats:
-    """Click patterns without misalignment; `alice` and `bob` are field amplitudes, (7, 2)."""
+def _click_probabilities(link: Link, patterns: list[int]) -> Floats:
+    """As `state_click_probabilities`, of these patterns alone; shape (7, 7, n_patterns)."""
+    eta_alice, eta_bob = _arm_efficiencies(link)
+    mu_alice = eta_alice * np.array(link.alice.intensities)[_SETTING]
+    mu_bob = eta_bob * np.array(link.bob.intensities)[_SETTING]
+    aligned = _aligned_click_probabilities(
+        np.sqrt(mu_alice)[:, None] * _MODES,
+        np.sqrt(mu_bob)[:, None] * _MODES,
+        link.receiver.dark_probability,
+        link.receiver.mode_overlap,
+        _CLICKED[patterns],
+    )
+    flip = link.receiver.misalignment
+    return (1.0 - flip) * aligned + flip * aligned[:, _FLIPPED]
+
+
+def _aligned_click_probabilities(
+    alice: Floats, bob: Floats, dark: float, overlap: float, clicked: NDArray[np.bool_]
+) -> Floats:
+    """Click patterns without misalignment.
+
+    Shapes: `alice` and `bob` are field amplitudes, (7, 2); `clicked` is (n_patterns, 4).
+    """
     # The integrand holds exp(k cos phi) with k up to |alice| |bob|; the sum over n phases errs
     # by I_n(k), which is far below the rounding of a double once n exceeds 2 k + 32.
     strength = float(np.linalg.norm(alice, axis=1).max() * np.linalg.norm(bob, axis=1).max())
@@ -184,18 +195,19 @@ def _aligned_click_probabilities(alice: Floats, bob: Floats, dark: float, overla
     silent = (1.0 - dark) * np.exp(-intensity)
     click = dark - (1.0 - dark) * np.expm1(-intensity)
     shape = (*intensity.shape[:2], 1, 4, n_phases)
-    chosen = np.where(_CLICKED[None, None, :, :, None], click.reshape(shape), silent.reshape(shape))
-    result: Floats = chosen.prod(axis=3).mean(axis=-1)
+    chosen = np.where(clicked[None, None, :, :, None], click.reshape(shape), silent.reshape(shape))
+    early, late = chosen[:, :, :, 0] * chosen[:, :, :, 1], chosen[:, :, :, 2] * chosen[:, :, :, 3]
+    result: Floats = (early * late).mean(axis=-1)
     return result
 
 
 def _success_probabilities(link: Link) -> Floats:
     """Accepted events by Bell state; shape (7, 7, 2), zero for a state that is not accepted."""
-    patterns = state_click_probabilities(link)
     success = np.zeros((N_STATES, N_STATES, len(ACCEPTED)))
-    for i, (bell, accepted) in enumerate(ACCEPTED.items()):
+    patterns = _click_probabilities(link, [p for accepted in ACCEPTED.values() for p in accepted])
+    for i, bell in enumerate(ACCEPTED):
         if bell in link.bell_states:
-            success[:, :, i] = patterns[:, :, list(accepted)].sum(axis=-1)
+            success[:, :, i] = patterns[:, :, 2 * i : 2 * i + 2].sum(axis=-1)
     return success
 
 
@@ -204,7 +216,7 @@ def _by_category(by_state: Floats) -> dict[str, float]:
     result = {}
     for i, category in enumerate(CATEGORIES):
         alice, bob = divmod(i, 4)
-        result[category] = float(by_state[np.ix_(_STATES_OF[alice], _STATES_OF[bob])].mean())
+        result[category] = float(by_state[_STATES_OF[alice], _STATES_OF[bob]].mean())
     return result
 
 

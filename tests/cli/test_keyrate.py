@@ -87,6 +87,63 @@ def test_prediction_for_the_benchmark_link(capsys, link_file):
     assert result["data_factor_needed"] == 1.0
 
 
+@pytest.mark.parametrize(
+    ("method", "tail", "accounting", "rate"),
+    [
+        ("double_scan", "poisson", "variable", 1.43841e-4),
+        ("double_scan", "chernoff", "linear", 1.61315e-4),
+        ("tangent_lp", "chernoff", "variable", 1.56376e-4),
+        ("asymptotic", "chernoff", "variable", 2.1605e-4),
+    ],
+)
+def test_an_analysis_chosen_by_name(capsys, link_file, method, tail, accounting, rate):
+    choice = ("--method", method, "--tail", tail, "--accounting", accounting)
+    code, result = run_json(capsys, "--link", link_file, *choice)
+    assert code == 0
+    assert result["rate_per_pulse"] == pytest.approx(rate, rel=1e-4)
+    assert [result[name] for name in ("method", "tail", "accounting")] == list(choice[1::2])
+    assert 0.0 < result["seconds"] < 60.0
+    assert result["verdict"] == ("key" if method != "asymptotic" else "limit, not a key")
+    ledger = result["eps_ledger"]
+    assert sum(ledger["constant_bits"].values()) == pytest.approx(result["constant_bits"])
+    if method == "asymptotic":
+        assert (ledger["scheme"], ledger["shares"]) == ("none", [])
+    else:
+        assert ledger["scheme"] == accounting
+        assert ledger["sums"]["secrecy"] == pytest.approx(result["eps_sec"], rel=1e-9)
+        assert ledger["sums"]["correctness"] == result["eps_cor"]
+
+
+def test_explain_prints_a_sum_that_can_be_checked(capsys, link_file):
+    assert main(["keyrate", "--link", str(link_file), "--explain"]) == 0
+    out = capsys.readouterr().out
+    for words in ("6.25e-22", "privacy amplification, eps_PA", "1e-10", "Not included: auth"):
+        assert words in out
+    # The last column of the statements adds up to the line that says so.
+    ledger = out[out.index("Where each epsilon goes") :]
+    rows = [line.split("│") for line in ledger.splitlines() if line.count("│") == 5]
+    totals = [float(row[4]) for row in rows if row[2].strip()]
+    statements = [x for x in totals if x < 1e-20]
+    assert sum(statements) == pytest.approx(6.25e-22, rel=1e-5)
+    assert main(["keyrate", "--link", str(link_file)]) == 0
+    assert "Where each epsilon goes" not in capsys.readouterr().out
+
+
+def test_the_limit_is_not_called_a_key(capsys, link_file):
+    arguments = ["keyrate", "--link", str(link_file), "--method", "asymptotic", "--explain"]
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "are the limit of infinitely long blocks" in out
+    assert "no statement about any key" in out
+    assert "A key of" not in out
+
+
+@pytest.mark.parametrize("option", ["--method", "--tail", "--accounting"])
+def test_names_that_do_not_exist(capsys, link_file, option):
+    assert main(["keyrate", "--link", str(link_file), option, "best"]) == 2
+    assert f"{option[2:]}: found 'best'; allowed:" in capsys.readouterr().err
+
+
 def test_a_link_without_a_key(capsys, tmp_path):
     path = tmp_path / "link.toml"
     path.write_text(LINK.replace("1000000000000", "100000000"))

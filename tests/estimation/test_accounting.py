@@ -1,5 +1,6 @@
 """The epsilon budget, and the entropy function that the scan relies on."""
 
+import json
 import math
 
 import pytest
@@ -56,3 +57,56 @@ def test_planned_leak():
     assert accounting.planned_leak_bits(1000, 0, 1.16) == 0.0
     assert accounting.planned_leak_bits(1000, 110, 1.0) == pytest.approx(499.916, abs=0.001)
     assert accounting.planned_leak_bits(1000, 900, 1.0) == 1000.0
+
+
+EVENTS = {"this from both sides": 2, "that": 5, "the other": 8}
+
+
+@given(eps_sec=st.floats(1e-300, 0.99), eps_cor=st.floats(1e-300, 0.99))
+def test_variable_ledger_can_be_checked_by_hand(eps_sec, eps_cor):
+    security = Security(eps_sec=eps_sec, eps_cor=eps_cor)
+    ledger = accounting.ACCOUNTINGS["variable"](security, EVENTS)
+    assert ledger.spent("secrecy") == pytest.approx(eps_sec, rel=1e-12)
+    assert ledger.spent("correctness") == eps_cor
+    # 2 sqrt(P_fail), where P_fail itself does not underflow.
+    if eps_sec > 1e-140:
+        smoothing = 2 * math.sqrt(ledger.spent("statistics"))
+        named = {s.what: s.total for s in ledger.shares if s.part == "secrecy"}
+        assert smoothing == pytest.approx(named["smoothing, 2 sqrt(P_fail)"], rel=1e-9)
+    assert ledger.constant_bits == accounting.constant_bits(security)
+    assert ledger.beta == accounting.tail_beta(security)
+
+
+@given(eps_sec=st.floats(1e-300, 0.99))
+def test_linear_ledger_can_be_checked_by_hand(eps_sec):
+    security = Security(eps_sec=eps_sec)
+    ledger = accounting.ACCOUNTINGS["linear"](security, EVENTS)
+    assert ledger.spent("secrecy") == pytest.approx(eps_sec, rel=1e-12)
+    assert ledger.spent("statistics") == 0.0
+    # Fifteen tail bounds: the customary twenty-one shares.
+    shares = {share.eps for share in ledger.shares if share.part == "secrecy"}
+    assert shares == {eps_sec / 21}
+    assert ledger.beta == pytest.approx(math.log(21) - math.log(eps_sec), rel=1e-12)
+
+
+def test_linear_constant_is_that_of_curty_et_al():
+    security = Security(eps_sec=2.1e-9, eps_cor=1e-15)
+    ledger = accounting.ACCOUNTINGS["linear"](security, EVENTS)
+    eps = 1e-10
+    expected = math.log2(8 / 1e-15) + 2 * math.log2(2 / (eps * eps)) + 2 * math.log2(1 / (2 * eps))
+    assert ledger.constant_bits == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_ledger_as_json():
+    ledger = accounting.ACCOUNTINGS["variable"](Security(), EVENTS).as_dict()
+    assert json.loads(json.dumps(ledger, allow_nan=False)) == ledger
+    for part, total in ledger["sums"].items():
+        entries = [s for s in ledger["shares"] if s["part"] == part]
+        assert total == pytest.approx(math.fsum(s["times"] * s["eps"] for s in entries))
+        assert entries
+    assert any("authentication" in what for what in ledger["not_included"])
+
+
+def test_no_statement_no_epsilon():
+    assert accounting.UNLIMITED.constant_bits == 0.0
+    assert accounting.UNLIMITED.as_dict()["shares"] == []

@@ -77,19 +77,22 @@ def test_the_region_holds_the_truth_and_closes_on_it(benchmark_case):
     assert closed.base == pytest.approx(exact.base, rel=1e-4)
 
 
-def test_every_tail_bound_is_one_of_the_fifteen(benchmark_case, monkeypatch):
+@pytest.mark.parametrize("name", tails.TAILS)
+def test_every_tail_bound_is_one_of_the_fifteen(benchmark_case, name):
     calls = []
-    for name in ("expectation_lower", "expectation_upper"):
-        original = getattr(tails, name)
 
-        def counted(observed, beta, original=original, name=name):
-            calls.append((name, observed, beta))
-            return original(observed, beta)
+    def counted(side):
+        def bound(observed, beta):
+            calls.append((side, observed, beta))
+            return getattr(tails.TAILS[name], side)(observed, beta)
 
-        monkeypatch.setattr(tails, name, counted)
+        return bound
+
+    tail = tails.Tail(lower=counted("lower"), upper=counted("upper"), source="")
     source, security = benchmark_case.source, Security()
     beta = accounting.tail_beta(security)
-    decoy.region(benchmark_case.tallies, source, source, beta)
+    found = decoy.region(benchmark_case.tallies, source, source, beta, tail)
+    assert found == decoy.region(benchmark_case.tallies, source, source, beta, tails.TAILS[name])
     n_realised = 2
     assert len(set(calls)) + n_realised == sum(accounting.TAIL_EVENTS.values())
     assert {call[2] for call in calls} == {beta}

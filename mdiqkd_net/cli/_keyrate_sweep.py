@@ -1,0 +1,244 @@
+"""Sweeps of `mdiqkd keyrate --link`: a row for each value, each with an identity, resumable.
+
+Points know nothing of each other, so that a row is the same whatever was computed before it.
+"""
+
+import argparse
+import hashlib
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+from mdiqkd_net.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mdiqkd_net.params import Link
+
+Result = dict[str, Any]
+
+DEFAULT_SWEEP: Final = "length_km=0:300:10"
+"""What `--plot` draws if no sweep is asked for."""
+
+SWEPT: Final = (
+    "length_km",
+    "n_pulses",
+    "eps_sec",
+    "f_ec",
+    "alice.length_km",
+    "bob.length_km",
+    "receiver.efficiency",
+    "receiver.dark_probability",
+    "receiver.misalignment",
+    "receiver.mode_overlap",
+)
+
+_MAX_POINTS: Final = 10_000
+_QUIET_S: Final = 2.0
+_BETWEEN_LINES_S: Final = 1.0
+_ON_A_POINT: Final = 1e-9
+
+
+def run_sweep(
+    args: argparse.Namespace, link: "Link", answer: Callable[["Link"], Result], task: Result
+) -> int:
+    """Compute or read every row, print and draw them; 0 if any row has a key, else 1.
+
+    Args:
+        args: With `sweep`, `rows`, `plot` and `json`.
+        link: As in the file.
+        answer: The result for one point.
+        task: What else the rows depend on, for their identity.
+    """
+    key, values = parse_sweep(args.sweep or DEFAULT_SWEEP)
+    points = [_moved(link, key, value) for value in values]
+    if args.plot is not None:
+        from mdiqkd_net.cli._keyrate_plot import check_plot
+
+        check_plot(args.plot)
+    known = _read_rows(args.rows) if args.rows is not None else {}
+    rows = []
+    progress = _Progress(len(values), key, sys.stderr)
+    for value, point in zip(values, points, strict=True):
+        identity = _identity(point, task)
+        found = known.get(identity)
+        if found is None:
+            found = {"id": identity} | answer(point)
+            if args.rows is not None:
+                with args.rows.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(found, allow_nan=False) + "\n")
+        row = {"id": identity, "key": key, "value": value} | found
+        rows.append(row)
+        if args.json:
+            sys.stdout.write(json.dumps(row, allow_nan=False) + "\n")
+            sys.stdout.flush()
+        progress.done(value)
+    if args.plot is not None:
+        from mdiqkd_net.cli._keyrate_plot import draw
+
+        draw(args.plot, rows)
+    if not args.json:
+        _print_rows(rows, key)
+    return 0 if any(map(succeeded, rows)) else 1
+
+
+def parse_sweep(text: str) -> tuple[str, list[float]]:
+    """Key and values of KEY=START:STOP:STEP; STEP xF multiplies by F; STOP is included.
+
+    Raises:
+        ConfigError: Saying what was found and what is allowed.
+    """
+    key, _, numbers = text.partition("=")
+    if key not in SWEPT:
+        raise ConfigError(f"--sweep: found key {key!r}; allowed: {', '.join(SWEPT)}")
+    parts = numbers.split(":")
+    geometric = len(parts) == 3 and parts[2].startswith("x")
+    try:
+        start, stop, step = (float(part.removeprefix("x")) for part in parts)
+    except ValueError:
+        start = math.nan
+    if not (math.isfinite(start) and math.isfinite(stop) and math.isfinite(step)):
+        raise ConfigError(f"--sweep: found {numbers!r}; allowed: START:STOP:STEP, three numbers")
+    if geometric and not (step > 1.0 and 0.0 < start <= stop):
+        raise ConfigError(
+            f"--sweep: found {numbers!r}; allowed with a factor: 0 < START <= STOP, STEP above x1"
+        )
+    if not geometric and not (step > 0.0 and start <= stop):
+        raise ConfigError(f"--sweep: found {numbers!r}; allowed: START <= STOP, STEP above 0")
+    steps = math.log(stop / start) / math.log(step) if geometric else (stop - start) / step
+    n_points = math.floor(steps + _ON_A_POINT) + 1
+    if n_points > _MAX_POINTS:
+        raise ConfigError(f"--sweep: found {n_points} points; allowed: at most {_MAX_POINTS}")
+    if geometric:
+        return key, [start * step**i for i in range(n_points)]
+    return key, [start + step * i for i in range(n_points)]
+
+
+def _moved(link: "Link", key: str, value: float) -> "Link":
+    """The link with one number changed; `length_km` is both arms, split as in the file."""
+    import msgspec
+
+    from mdiqkd_net.params import Link
+
+    raw = msgspec.to_builtins(link)
+    if key == "length_km":
+        alice, bob = link.alice.length_km, link.bob.length_km
+        share = alice / (alice + bob) if alice + bob > 0.0 else 0.5
+        raw["alice"]["length_km"] = value * share
+        raw["bob"]["length_km"] = value * (1.0 - share)
+    else:
+        *table, name = key.split(".")
+        place = raw[table[0]] if table else raw
+        place[name] = round(value) if name == "n_pulses" else value
+    try:
+        return msgspec.convert(raw, Link)
+    except msgspec.ValidationError as error:
+        allowed = str(error).split(" - at ")[0].removeprefix("Expected ").replace("`", "")
+        raise ConfigError(f"--sweep: {key}: found {value:g}; allowed: {allowed}") from None
+
+
+def _identity(link: "Link", task: Result) -> str:
+    """What a row depends on, hashed: the link, the task and the version that computed it."""
+    import msgspec
+
+    from mdiqkd_net import __version__
+
+    whole = {"link": msgspec.to_builtins(link), "task": task, "version": __version__}
+    text = json.dumps(whole, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _read_rows(path: Path) -> dict[str, Result]:
+    """Rows of an earlier run by identity; a line that was cut short at the end is dropped."""
+    if not path.exists():
+        return {}
+    raw = path.read_bytes()
+    whole = raw[: raw.rfind(b"\n") + 1]
+    rows = {}
+    for number, line in enumerate(whole.splitlines(), 1):
+        try:
+            row = json.loads(line)
+            rows[row["id"]] = row
+        except (ValueError, TypeError, KeyError):
+            raise ConfigError(
+                f"{path}:{number}: found no row of a sweep; allowed: JSON lines that --rows wrote"
+            ) from None
+    if len(whole) < len(raw):
+        with path.open("r+b") as file:
+            file.truncate(len(whole))
+    return rows
+
+
+def _print_rows(rows: Iterable[Result], key: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    for heading in (
+        key,
+        "pulses",
+        "key (bits)",
+        "per pulse pair",
+        "all gains exact",
+        "infinite decoy",
+    ):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(
+            f"{row['value']:g}",
+            f"{row['n_pulses']:.4g}",
+            str(row["key_length_bits"]),
+            f"{row['rate_per_pulse']:.3e}",
+            f"{row['asymptotic_rate_per_pulse']:.3e}",
+            f"{infinite_decoy(row):.3e}",
+        )
+    Console(file=sys.stdout, highlight=False).print(table)
+
+
+def infinite_decoy(row: Result) -> float:
+    """The infinite-decoy curve: at its own best intensities where they were looked for."""
+    best = row.get("infinite_decoy_limit_per_pulse")
+    return float(row["infinite_decoy_rate_per_pulse"] if best is None else best)
+
+
+def succeeded(result: Result) -> bool:
+    """Whether there is a key, and as many bits as were asked for."""
+    if "bits_wanted" in result and result["pulses_needed"] is None:
+        return False
+    return bool(result["key_length_bits"] > 0)
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that people would use."""
+    for size, unit in ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.2g} seconds"
+
+
+class _Progress:
+    """Lines on stderr, once a sweep has been silent for two seconds."""
+
+    def __init__(self, n_points: int, key: str, stream: TextIO) -> None:
+        self._n_points = n_points
+        self._key = key
+        self._stream = stream
+        self._n_done = 0
+        self._start = time.monotonic()
+        self._last = self._start + _QUIET_S - _BETWEEN_LINES_S
+
+    def done(self, value: float) -> None:
+        self._n_done += 1
+        now = time.monotonic()
+        if now - self._last < _BETWEEN_LINES_S:
+            return
+        self._last = now
+        left = (now - self._start) / self._n_done * (self._n_points - self._n_done)
+        self._stream.write(
+            f"{self._n_done} of {self._n_points} points ({self._key} = {value:g}), "
+            f"about {duration(left)} left\n"
+        )
+        self._stream.flush()
