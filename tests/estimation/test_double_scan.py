@@ -27,7 +27,7 @@ def brute_force(area: Region, z_pairs, n_zz, beta, h, m):
     n11 = np.minimum(n_zz, np.maximum(0.0, pairs - np.sqrt(2 * beta * pairs)))
     wrong = z_pairs * np.maximum(0.0, m - h / 2) / area.single
     k = wrong + beta / 2 + np.sqrt(2 * beta * wrong + beta**2 / 4)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         bits = n11 * (1 - entropy(k / n11))
     return np.where((n11 > 0) & (2 * k < n11), bits, 0.0)
 

@@ -1,0 +1,11 @@
+"""For all tests: Hypothesis tries the same examples on every run.
+
+A gate that fails by chance teaches people to try again. `--hypothesis-profile=explore` looks for
+new counterexamples; those it finds become examples of their own.
+"""
+
+from hypothesis import settings
+
+settings.register_profile("repeatable", derandomize=True)
+settings.register_profile("explore", max_examples=2000, deadline=None)
+settings.load_profile("repeatable")
