@@ -105,6 +105,7 @@ class Triangle:
         seed: int = 1,
         tamper: Tamper | None = None,
         source: Source = SOURCE,
+        alice_security: Security = SECURITY,
         bob_security: Security = SECURITY,
         bell_states: tuple[str, ...] = ("psi_minus", "psi_plus"),
         segment_pulses: int = 1_000_000,
@@ -126,7 +127,7 @@ class Triangle:
         for name, peer in (("alice", "bob"), ("bob", "alice")):
             agreement = Agreement(
                 source=source,
-                security=SECURITY if name == "alice" else bob_security,
+                security=alice_security if name == "alice" else bob_security,
                 bell_states=bell_states,
                 reconciler="cascade",
             )

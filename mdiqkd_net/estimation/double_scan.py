@@ -1,13 +1,17 @@
 """The worst joint point of H and M: how much of the z events is secret whatever the truth is.
 
-Every point of the rectangle [h_lower, h_upper] x [m_lower, m_upper] may be the truth. The minimum
-of the key over it must not be missed, so it is bracketed and bounded from below, not searched for:
+Every point of the rectangle [h_lower, h_upper] x [m_lower, m_upper] with M >= H/2 may be the truth.
+(H is the part of the gain of xx in which a user sent no photon. The bit of such a user is a fair
+coin whatever anybody does, so that half of H belongs to M; a point below that line is no truth.)
+The minimum of the key must not be missed, so it is bracketed and bounded from below, not searched
+for:
 
 1. The single-photon pairs n depend on p = M - H alone, and grow with it. For a given p the phase
    errors k grow with H, so that the worst point lies on the edge H = h_upper or on the edge
    M = m_upper: H = min(h_upper, m_upper - p). One variable is left.
-2. Where M - H/2 <= 0, k stands still and n grows with p: the least p is worst. Where n has reached
-   its cap (no yield above 1, no more pairs than z events), k grows: the greatest p is worst.
+2. The greatest H at a given p is possible from p = max(-h_upper/2, -m_upper) on; below, no point
+   is. Where n has reached its cap (no yield above 1, no more pairs than z events), k grows: the
+   greatest p is worst.
 3. In between, n(p) = E - sqrt(2 beta E) is convex and k(p), a square root of a minimum of two
    lines, is concave. The entropy n (1 - h(k/n)) is the greatest of linear functions c1 n - c2 k
    with c1, c2 >= 0, so that it is convex in p. A convex function lies above the extension of each
@@ -26,6 +30,7 @@ from typing import Final
 
 from mdiqkd_net.estimation import tails
 from mdiqkd_net.estimation.accounting import private_bits
+from mdiqkd_net.estimation.boxes import NoChannelError
 from mdiqkd_net.estimation.decoy import Region, Worst
 
 _INTERVALS: Final = 16
@@ -76,13 +81,18 @@ def double_scan(region: Region, *, z_pairs: float, n_zz: float, beta: float) -> 
         z_pairs: Expected number of z-z pulse pairs in which both users emitted one photon.
         n_zz: z events observed; no more of them can be single-photon pairs.
         beta: ln(1 / eps) of each of the two realised bounds.
+
+    Raises:
+        NoChannelError: No point of the rectangle has M >= H/2; some tail bound has failed.
     """
     path = _Path(region, z_pairs, n_zz, beta)
     least, greatest = region.m_lower - region.h_upper, region.m_upper - region.h_lower
+    if region.m_upper < 0.5 * region.h_lower:
+        raise NoChannelError("fewer X errors than vacuum alone would make")
     # M - H/2 vanishes on the path at -h_upper/2 (first edge) or -m_upper (second edge).
     start = min(max(least, -0.5 * region.h_upper, -region.m_upper), greatest)
     stop = max(start, min(greatest, path.capped_from()))
-    worst = _worst([path.at(least), path.at(greatest), _convex_minimum(path, start, stop)])
+    worst = _worst([path.at(greatest), _convex_minimum(path, start, stop)])
     return replace(worst, private_bits=worst.private_bits * (1.0 - _ROUNDING))
 
 

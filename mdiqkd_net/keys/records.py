@@ -53,7 +53,7 @@ class BlockMeta:
         block_no: Number of the block in this pair.
         origin: "simulated" or "measured".
         eps: The block's whole security parameter, tags included; it holds for all keys together.
-        leak_model: What the device is assumed to leak, as a name for people.
+        leak_model: Which bits of reconciliation were charged, and what that assumes; by name.
         created_utc: ISO 8601.
     """
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mdiqkd_net.estimation.accounting import constant_bits, planned_leak_bits, tail_beta
 from mdiqkd_net.estimation.asymptotic import z_single_photon_pairs
+from mdiqkd_net.estimation.boxes import NoChannelError
 from mdiqkd_net.estimation.decoy import Region, region
 from mdiqkd_net.estimation.double_scan import double_scan
 from mdiqkd_net.params import Security
@@ -29,7 +30,9 @@ def brute_force(area: Region, z_pairs, n_zz, beta, h, m):
     k = wrong + beta / 2 + np.sqrt(2 * beta * wrong + beta**2 / 4)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         bits = n11 * (1 - entropy(k / n11))
-    return np.where((n11 > 0) & (2 * k < n11), bits, 0.0)
+    bits = np.where((n11 > 0) & (2 * k < n11), bits, 0.0)
+    # Half of the vacuum events are errors: points with fewer are no truth.
+    return np.where(m - h / 2 >= 0.0, bits, np.inf)
 
 
 def grid(area, points):
@@ -59,6 +62,10 @@ def test_never_above_brute_force_and_hardly_below(base, h, m, weight, z_pairs, n
         m_lower=min(m),
         m_upper=max(m),
     )
+    if area.m_upper < area.h_lower / 2:
+        with pytest.raises(NoChannelError, match="fewer X errors than vacuum"):
+            double_scan(area, z_pairs=z_pairs, n_zz=n_zz * z_pairs, beta=beta)
+        return
     found = double_scan(area, z_pairs=z_pairs, n_zz=n_zz * z_pairs, beta=beta)
     everywhere = brute_force(area, z_pairs, n_zz * z_pairs, beta, *grid(area, 201))
     assert found.private_bits <= everywhere.min() * (1 + 1e-12)

@@ -1,0 +1,215 @@
+"""The light plane: what a transmitter answers, and what the simulated fiber accepts."""
+
+from collections import deque
+
+import numpy as np
+import pytest
+import trio
+from triangle import RECEIVER, SOURCE, Random
+
+from mdiqkd_net.errors import DeviceError, RemoteProtocolError
+from mdiqkd_net.params import Fiber
+from mdiqkd_net.protocol.light import SessionLight, source_settings
+from mdiqkd_net.protocol.relay import segments
+from mdiqkd_net.runtime import optical
+from mdiqkd_net.runtime.config import SimulatedDevice
+from mdiqkd_net.runtime.optical import LightPlane, Transmitter
+from mdiqkd_net.wire import bulk
+from mdiqkd_net.wire import messages as m
+from mdiqkd_net.wire.codec import CAPS, decode, encode
+from mdiqkd_net.wire.frames import FrameReader, Sequencer
+
+SESSION = bytes(range(16))
+FIBER = Fiber(length_km=0.0, attenuation_db_per_km=0.2, insertion_loss_db=1.55)
+DEVICE = SimulatedDevice(
+    light_listen="127.0.0.1:0",
+    receiver=RECEIVER,
+    fibers={"alice": FIBER, "bob": FIBER},
+    seed=1,
+)
+
+
+class Wire:
+    """Stands in for a link: what it is told goes to its other end."""
+
+    def __init__(self, node):
+        self.node = node
+        self.sequencer = Sequencer()
+        self.other = None
+        self._arrived = deque()
+        self._news = trio.lowlevel.ParkingLot()
+        self._closed = False
+
+    def send(self, data):
+        self.other._arrived += FrameReader(CAPS).receive_data(data)
+        self.other._news.unpark_all()
+
+    def tell(self, message, stream=0):
+        raw = self.sequencer.seal(message.TYPE, encode(message), stream).raw
+        self.send(raw)
+        return len(raw)
+
+    async def drained(self):
+        await trio.lowlevel.checkpoint()
+
+    async def next_frame(self):
+        while not self._arrived:
+            if self._closed:
+                return None
+            await self._news.park()
+        return self._arrived.popleft()
+
+    def close(self):
+        for end in (self, self.other):
+            end._closed = True
+            end._news.unpark_all()
+
+
+def wires(user):
+    """Both ends: the fiber's, which names the user, and the user's."""
+    fiber, own = Wire(user), Wire("charles")
+    fiber.other, own.other = own, fiber
+    return fiber, own
+
+
+def session_light(seed, n_segments=3):
+    return SessionLight(SOURCE, n_segments, Random(seed))
+
+
+async def test_two_transmitters_light_a_whole_session(nursery):
+    plane = LightPlane(DEVICE, Random(0))
+    lights = {}
+    for seed, user in enumerate(("alice", "bob")):
+        fiber, own = wires(user)
+        nursery.start_soon(plane.serve, fiber)
+        transmitter = Transmitter()
+        transmitter.connected(own)
+        nursery.start_soon(transmitter.serve, own)
+        lights[user] = session_light(seed)
+        transmitter.arm(SESSION, lights[user])
+    blocks = []
+
+    async def deliver(clicks):
+        blocks.append(clicks)
+
+    await plane.measure(SESSION, ("alice", "bob"), segments(250_000, 100_000), deliver)
+    assert [block.segment for block in blocks if block.last] == [0, 1, 2]
+    assert sum(block.pulses.size for block in blocks) > 1000
+    # What clicked was lit: both users sent vacuum almost never where both bins clicked.
+    first = blocks[0]
+    states = lights["alice"].states_at(0, first.pulses)
+    assert np.mean(states == 0) < 0.05
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_missing_transmitter_is_named(autojump_clock):
+    plane = LightPlane(DEVICE, Random(0))
+    with pytest.raises(DeviceError, match=r"no light from alice and bob within 10 s"):
+        await plane.measure(SESSION, ("alice", "bob"), segments(10, 10), _nobody_listens)
+
+
+async def test_a_transmitter_that_goes_away_is_named(nursery):
+    plane = LightPlane(DEVICE, Random(0))
+    ends = {user: wires(user) for user in ("alice", "bob")}
+    for fiber, own in ends.values():
+        nursery.start_soon(plane.serve, fiber)
+        own.tell(m.LightArm(session=SESSION, source=source_settings(SOURCE)))
+
+    async def leave_when_asked():
+        await ends["bob"][1].next_frame()
+        for _, own in ends.values():
+            own.close()
+
+    nursery.start_soon(leave_when_asked)
+    users = ("alice", "bob")
+    with pytest.raises(DeviceError, match=r"the transmitter of (alice|bob) went away"):
+        await plane.measure(SESSION, users, segments(10_000, 10_000), _nobody_listens)
+    nursery.cancel_scope.cancel()
+
+
+async def _nobody_listens(_clicks):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (m.SiftDone(count=0, nonce=bytes(16)), "found SiftDone; allowed: LightArm"),
+        (m.Light(states=bulk.pack_bits(np.ones(3, np.uint8))), "states of type u8"),
+        (
+            m.LightArm(
+                session=SESSION,
+                source=m.SourceSettings(intensities=[2, 1, 1], probabilities=[1, 1, 1]),
+            ),
+            "peer's source",
+        ),
+    ],
+)
+async def test_what_a_transmitter_may_not_say(message, words):
+    plane = LightPlane(DEVICE, Random(0))
+    fiber, own = wires("alice")
+    own.tell(message)
+    with pytest.raises(RemoteProtocolError, match=words):
+        await plane.serve(fiber)
+
+
+async def test_only_users_with_a_fiber_and_each_of_them_once(nursery):
+    plane = LightPlane(DEVICE, Random(0))
+    with pytest.raises(RemoteProtocolError, match="carol has no fiber here; allowed: alice, bob"):
+        await plane.serve(wires("carol")[0])
+    nursery.start_soon(plane.serve, wires("alice")[0])
+    await trio.testing.wait_all_tasks_blocked()
+    with pytest.raises(RemoteProtocolError, match="connected already"):
+        await plane.serve(wires("alice")[0])
+    nursery.cancel_scope.cancel()
+
+
+def ask(segment=0, session=SESSION):
+    gaps = bulk.pack_unsigned(np.array([3, 0, 7]))
+    return m.LightAsk(base=100, gaps=gaps, segment=segment, session=session)
+
+
+async def test_a_transmitter_answers_for_what_is_armed_and_counts_it(nursery):
+    fiber, own = wires("alice")
+    transmitter = Transmitter()
+    transmitter.connected(own)
+    light = session_light(7)
+    transmitter.arm(SESSION, light)
+    assert isinstance(decode(await fiber.next_frame()), m.LightArm)
+    nursery.start_soon(transmitter.serve, own)
+    fiber.tell(ask())
+    answer = decode(await fiber.next_frame())
+    expected = light.states_at(0, np.array([103, 104, 112]))
+    assert list(answer.states.v) == expected.tolist()
+    assert transmitter.count_bytes(SESSION) > 50
+    assert transmitter.count_bytes(SESSION) == 0
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (ask(session=bytes(16)), "a session that is not armed"),
+        (ask(segment=9), "segment: found 9; allowed: 0 to 2"),
+        (m.SiftDone(count=0, nonce=bytes(16)), "found SiftDone; allowed: LightAsk"),
+    ],
+)
+async def test_what_a_fiber_may_not_ask(message, words):
+    fiber, own = wires("alice")
+    transmitter = Transmitter()
+    transmitter.connected(own)
+    transmitter.arm(SESSION, session_light(7))
+    fiber.tell(message)
+    with pytest.raises(RemoteProtocolError, match=words):
+        await transmitter.serve(own)
+
+
+def test_a_transmitter_without_a_link_cannot_be_armed():
+    with pytest.raises(DeviceError, match="no light link"):
+        Transmitter().arm(SESSION, session_light(1))
+
+
+def test_the_batch_of_a_question_fits_its_frame():
+    widest = bulk.Bulk(n=optical.BATCH, t="u64", v=bytes(8 * optical.BATCH))
+    asked = m.LightAsk(base=2**62, gaps=widest, segment=2**40, session=SESSION)
+    assert len(encode(asked)) <= CAPS[m.LightAsk.TYPE]
