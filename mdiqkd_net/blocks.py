@@ -99,10 +99,3 @@ class SecretKey:
     n_bits: int
     origin: str
     value: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Aborted:
-    """A block that ends without a key, and why; not an error."""
-
-    reason: str

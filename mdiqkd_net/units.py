@@ -2,7 +2,6 @@
 
 from typing import Final
 
-PS_PER_S: Final = 1_000_000_000_000
 NANO: Final = 1_000_000_000
 """Intensities and probabilities travel as integers of 1e-9 (the wire carries no floats)."""
 

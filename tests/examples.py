@@ -8,7 +8,6 @@ from mdiqkd_net.wire import messages as m
 SOURCE = m.SourceSettings(intensities=[1, 2, 3], probabilities=[4, 5, 6])
 EXAMPLES = [
     m.Hello(impl="x 1", node="alice", nonce=bytes(32), role="endpoint", versions=[1]),
-    m.Goodbye(code=0),
     m.Error(code=0x0301),
     m.PairRequest(n_pulses=10**12, peer="bob"),
     m.PairReady(

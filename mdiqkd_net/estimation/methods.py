@@ -33,14 +33,12 @@ class Method:
         worst: The worst point, by a tail and beta = ln(1 / eps) of each bound. The data has no
             faults (`decoy.faults`). May raise `boxes.NoChannelError`.
         label: What the method is, wherever its number is shown.
-        is_key: Whether the length it leads to is a key at all.
     """
 
     needs: Callable[[Data, Source, Source], tuple[Collection[str], Collection[str]]]
     events: Callable[[Data, Source, Source], Mapping[str, int]]
     worst: Callable[[Data, Source, Source, Tail, float], Worst]
     label: str
-    is_key: bool = True
 
 
 def _four_intensities(
@@ -109,7 +107,6 @@ METHODS: Final[Mapping[str, Method]] = MappingProxyType(
             events=_no_events,
             worst=_face_value,
             label="limit of infinitely long blocks, not a key",
-            is_key=False,
         ),
     }
 )

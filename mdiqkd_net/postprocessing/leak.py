@@ -1,37 +1,8 @@
-"""What the classical channel tells about the key, in whole bits."""
+"""How much reconciliation discloses, against the least that theory allows."""
 
 import math
-from dataclasses import dataclass
 
 from mdiqkd_net.errors import LocalProtocolError
-
-
-@dataclass(frozen=True, slots=True)
-class Leak:
-    """Bits about Alice's sifted key that were made public; privacy amplification removes them.
-
-    Attributes:
-        parity_bits: Parities that she announced in reconciliation.
-        verification_bits: Bits of her verification tag.
-    """
-
-    parity_bits: int = 0
-    verification_bits: int = 0
-
-    def __post_init__(self) -> None:
-        if self.parity_bits < 0 or self.verification_bits < 0:
-            raise LocalProtocolError(f"leak: found {self}; allowed: no negative bits")
-
-    @property
-    def total_bits(self) -> int:
-        """All of them."""
-        return self.parity_bits + self.verification_bits
-
-    def __add__(self, other: "Leak") -> "Leak":
-        return Leak(
-            self.parity_bits + other.parity_bits,
-            self.verification_bits + other.verification_bits,
-        )
 
 
 def binary_entropy(p: float) -> float:

@@ -1,6 +1,5 @@
 """From raw bits to a committed key: reconcile, verify, amplify, commit (spec 6.5 to 6.9)."""
 
-import hmac
 from typing import Final
 
 from mdiqkd_net.blocks import SecretKey
@@ -9,6 +8,8 @@ from mdiqkd_net.estimation.engine import Estimate, estimate
 from mdiqkd_net.postprocessing.amplify import amplify, seed_bits
 from mdiqkd_net.postprocessing.verify import (
     VERIFICATION_LEAK_BITS,
+    VerificationError,
+    check_verification,
     verification_epsilon,
     verification_tag,
 )
@@ -69,9 +70,11 @@ def on_reconcile(ctx: BlockContext, message: Reconcile) -> Step:
 
 def on_verify(ctx: BlockContext, message: Verify) -> Step:
     """Participant: compare; say only whether."""
-    same = message.bits == ctx.key_bits.size and hmac.compare_digest(
-        verification_tag(ctx.key_bits, message.hash_key), message.digest
-    )
+    same = message.bits == ctx.key_bits.size
+    try:
+        check_verification(ctx.key_bits, message.hash_key, message.digest)
+    except VerificationError:
+        same = False
     answer = ctx.send(Verified(corrected=ctx.errors["zz"], ok=same))
     if not same:
         state, effects = ctx.abort("verification: the reconciled keys differ", None)

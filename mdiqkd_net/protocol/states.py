@@ -22,7 +22,6 @@ from mdiqkd_net.wire.messages import (
     Message,
     PairAborted,
     PairArmed,
-    PairReady,
     PairRequest,
     Prepare,
     Reconcile,
@@ -140,9 +139,6 @@ RELAY_MOVES: Final[Mapping[tuple[RelayState, type[Message]], frozenset[RelayStat
     (RelayState.ARMED, PairRequest): frozenset({RelayState.ARMED}),
     (RelayState.READY, PairArmed): frozenset({RelayState.ARMED}),
 }
-
-RELAY_TO_USER: Final = (PairReady, Announcement, AnnouncementsClosed, PairAborted)
-"""What a user accepts from a relay; everything else there is refused."""
 
 WRONG_STATE: Final = 0x0301
 

@@ -5,7 +5,6 @@ import ssl
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 import trio
 
@@ -28,8 +27,6 @@ from mdiqkd_net.runtime.pair import Pair
 from mdiqkd_net.telemetry.events import Telemetry
 from mdiqkd_net.wire.codec import decode
 from mdiqkd_net.wire.messages import Message, PairReady
-
-NO_PAIR: Final = 0x0202
 
 
 class RelayLink:

@@ -46,15 +46,6 @@ class Hello(Message, frozen=True):
     versions: Annotated[list[int], Meta(min_length=1, max_length=16)]
 
 
-class Goodbye(Message, frozen=True):
-    """The sender has finished and closes the link (spec 4.3)."""
-
-    TYPE: ClassVar[int] = 0x8005
-    CAP: ClassVar[int] = 64
-
-    code: Code
-
-
 class Error(Message, frozen=True):
     """The sender refuses something and closes the link; codes in spec 8."""
 

@@ -3,18 +3,7 @@ import math
 import pytest
 
 from mdiqkd_net.errors import LocalProtocolError
-from mdiqkd_net.postprocessing.leak import Leak, binary_entropy, efficiency
-
-
-def test_a_ledger_adds_up():
-    leak = sum([Leak(parity_bits=10), Leak(parity_bits=5, verification_bits=128)], Leak())
-    assert leak == Leak(parity_bits=15, verification_bits=128)
-    assert leak.total_bits == 143
-
-
-def test_a_ledger_holds_no_debts():
-    with pytest.raises(LocalProtocolError, match="no negative bits"):
-        Leak(parity_bits=-1)
+from mdiqkd_net.postprocessing.leak import binary_entropy, efficiency
 
 
 @pytest.mark.parametrize(("p", "h"), [(0.0, 0.0), (1.0, 0.0), (0.5, 1.0), (0.25, 0.8112781245)])
