@@ -57,5 +57,5 @@ EXAMPLES = [
     m.BlockAborted(code=0x0501),
     m.LightArm(session=bytes(16), source=SOURCE),
     m.LightAsk(base=0, gaps=bulk.pack_unsigned(np.array([7])), segment=0, session=bytes(16)),
-    m.Light(states=bulk.Bulk(n=1, t="u8", v=b"\5")),
+    m.Light(session=bytes(16), states=bulk.Bulk(n=1, t="u8", v=b"\5")),
 ]

@@ -23,11 +23,11 @@ class Expected:
 
     Attributes:
         role: Its role.
-        nodes: Node ids that may be there; empty: any that the certificate vouches for.
+        nodes: Node ids that may be there; None: any that the certificate vouches for.
     """
 
     role: RoleName
-    nodes: Collection[str] = ()
+    nodes: Collection[str] | None = None
 
 
 def greet(
@@ -62,8 +62,8 @@ def welcome(frame: Frame, certified: str, expected: Expected) -> Hello:
         raise RemoteProtocolError(
             f"node says it is {message.node!r}; its certificate says {certified!r}", BAD_IDENTITY
         )
-    if expected.nodes and certified not in expected.nodes:
-        allowed = ", ".join(sorted(expected.nodes))
+    if expected.nodes is not None and certified not in expected.nodes:
+        allowed = ", ".join(sorted(expected.nodes)) or "nobody"
         raise RemoteProtocolError(f"node: found {certified!r}; allowed: {allowed}", BAD_IDENTITY)
     if message.role != expected.role:
         raise RemoteProtocolError(

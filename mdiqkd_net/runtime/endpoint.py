@@ -164,9 +164,7 @@ class EndpointNode:
         except (ProtocolError, WireError) as error:
             pair.fail(f"{peer.node}: {error}")
             return
-        ended = await attend(link, pair.serve, self._telemetry.emit)
-        if ended is not None:
-            pair.fail(f"{peer.node}: {ended}")
+        await attend(link, pair.serve, self._telemetry.emit)
 
     async def _keep_relay(self, client: ssl.SSLContext) -> None:
         relay = self._config.relay

@@ -89,7 +89,8 @@ class Transmitter:
             )
         light = self._sessions.get(ask.session)
         if light is None:
-            raise RemoteProtocolError("light link: asked for a session that is not armed")
+            # Our block has ended while the question was on its way: the fiber must not wait.
+            return ask.session, Light(session=ask.session, states=bulk.Bulk(n=0, t="u8", v=b""))
         gaps = bulk.unpack_unsigned(ask.gaps).astype(np.int64)
         pulses = np.cumsum(gaps + 1) + (ask.base - 1)
         try:
@@ -97,7 +98,7 @@ class Transmitter:
         except ValueError as error:
             raise RemoteProtocolError(f"light link: {error}") from None
         states_sent = bulk.Bulk(n=states.size, t="u8", v=states.tobytes())
-        return ask.session, Light(states=states_sent)
+        return ask.session, Light(session=ask.session, states=states_sent)
 
 
 class LightPlane:
@@ -108,7 +109,7 @@ class LightPlane:
         self._n_sessions = 0
         self._links: dict[str, Link] = {}
         self._sources: dict[tuple[bytes, str], Source] = {}
-        self._answers: dict[str, trio.MemoryReceiveChannel[NDArray[np.uint8]]] = {}
+        self._answers: dict[str, trio.MemoryReceiveChannel[Light]] = {}
         self._changed = trio.Condition()
         # A physics seed is public; without one every run is another sample.
         self._seed = int.from_bytes(entropy(8), "big") if device.seed is None else device.seed
@@ -124,7 +125,7 @@ class LightPlane:
             raise RemoteProtocolError(f"{link.node} has no fiber here; allowed: {known}")
         if link.node in self._links:
             raise RemoteProtocolError(f"the transmitter of {link.node} is connected already")
-        deliver, answers = trio.open_memory_channel[NDArray[np.uint8]](16)
+        deliver, answers = trio.open_memory_channel[Light](16)
         self._links[link.node], self._answers[link.node] = link, answers
         try:
             async with deliver:
@@ -134,8 +135,7 @@ class LightPlane:
                     if isinstance(message, LightArm):
                         await self._armed(link.node, message)
                     elif isinstance(message, Light) and message.states.t == "u8":
-                        states = bulk.unpack_unsigned(message.states)
-                        await deliver.send(states.astype(np.uint8, copy=False))
+                        await deliver.send(message)
                     else:
                         raise RemoteProtocolError(
                             f"light link: found {type(message).__name__}; "
@@ -177,7 +177,7 @@ class LightPlane:
                 seed=(self._seed, number),
             ),
             ask=lambda candidates: self._ask(session, users, candidates),
-            collect=lambda: trio.from_thread.run(self._collect, users),
+            collect=lambda: trio.from_thread.run(self._collect, session, users),
             max_candidates=BATCH,
         )
         for segment in segments:
@@ -216,14 +216,19 @@ class LightPlane:
             link.send(link.sequencer.seal(LightAsk.TYPE, body).raw)
             await link.drained()
 
-    async def _collect(self, users: tuple[str, str]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    async def _collect(
+        self, session: bytes, users: tuple[str, str]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         answers: list[NDArray[np.uint8]] = []
         for user in users:
             self._link_of(user)
             try:
-                answers.append(await self._answers[user].receive())
+                answer = await self._answers[user].receive()
+                while answer.session != session:  # left over from a session that was stopped
+                    answer = await self._answers[user].receive()
             except trio.EndOfChannel:
                 raise DeviceError(f"the transmitter of {user} went away") from None
+            answers.append(bulk.unpack_unsigned(answer.states).astype(np.uint8, copy=False))
         return answers[0], answers[1]
 
     def _link_of(self, user: str) -> Link:

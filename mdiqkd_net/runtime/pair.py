@@ -1,5 +1,6 @@
 """One pair at one user: the only task that touches its core."""
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
@@ -91,14 +92,26 @@ class Pair:
             raise RemoteProtocolError(f"{link.node} is connected already")
         self._link = link
         self._linked.set()
-        while frame := await link.next_frame():
-            await self._inbox.send((True, frame))
-        self.fail(f"{self._peer.node} closed the link")
+        why = f"the link to {link.node} broke"
+        try:
+            while frame := await link.next_frame():
+                await self._queue(frame, from_peer=True)
+            why = f"{link.node} closed the link"
+        except (ProtocolError, WireError) as error:
+            why = f"{link.node}: {error}"
+            raise
+        finally:
+            self.fail(why)
 
     async def from_relay(self, frame: Frame) -> None:
-        """Queue a frame of the relay."""
+        """Queue a frame of the relay; dropped once the pair has ended."""
         self._relay_bytes += len(frame.raw)
-        await self._inbox.send((False, frame))
+        await self._queue(frame, from_peer=False)
+
+    async def _queue(self, frame: Frame, *, from_peer: bool) -> None:
+        # A pair that has ended must not hold up the links that it shares with others.
+        with contextlib.suppress(trio.BrokenResourceError):
+            await self._inbox.send((from_peer, frame))
 
     def fail(self, why: str) -> None:
         """Nothing more can be done with this peer."""
@@ -109,7 +122,7 @@ class Pair:
     async def run(self) -> None:
         """Make the configured blocks."""
         core: Endpoint | None = None
-        with self._scope:
+        with self._scope, self._to_handle:
             core = await self._connect()
             if core is not None:
                 await self._work(core)

@@ -298,7 +298,7 @@ class BlockAborted(Message, frozen=True):
 
 
 class LightArm(Message, frozen=True):
-    """Transmitter to simulated fiber: the public description of my light (spec 7.1)."""
+    """Transmitter to simulated fiber: the public description of my light (spec 10.1)."""
 
     TYPE: ClassVar[int] = 0x8901
     CAP: ClassVar[int] = 4 * KIB
@@ -308,7 +308,7 @@ class LightArm(Message, frozen=True):
 
 
 class LightAsk(Message, frozen=True):
-    """Simulated fiber to transmitter: what did you send at these pulses (spec 7.2)."""
+    """Simulated fiber to transmitter: what did you send at these pulses (spec 10.2)."""
 
     TYPE: ClassVar[int] = 0x8902
     CAP: ClassVar[int] = 4 * MIB
@@ -320,11 +320,15 @@ class LightAsk(Message, frozen=True):
 
 
 class Light(Message, frozen=True):
-    """Transmitter to simulated fiber: the states of those pulses, in order (spec 7.2)."""
+    """Transmitter to simulated fiber: the states of those pulses, in order (spec 10.2).
+
+    No states at all for a session that is not armed, or not any more.
+    """
 
     TYPE: ClassVar[int] = 0x8903
     CAP: ClassVar[int] = 4 * MIB
 
+    session: Bytes16
     states: Bulk
 
 

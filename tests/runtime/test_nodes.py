@@ -1,6 +1,8 @@
 """Whole nodes on real sockets in one process: a key, and what happens when somebody is missing."""
 
+import contextlib
 import json
+import secrets
 import socket
 
 import msgspec
@@ -12,7 +14,9 @@ from mdiqkd_net.errors import ConfigError, RemoteProtocolError
 from mdiqkd_net.keys.store import KeyStore
 from mdiqkd_net.params import Fiber
 from mdiqkd_net.protocol.endpoint import Endpoint
+from mdiqkd_net.protocol.handshake import Expected
 from mdiqkd_net.protocol.states import Role
+from mdiqkd_net.runtime import sockets
 from mdiqkd_net.runtime.charles import Charles
 from mdiqkd_net.runtime.config import (
     CharlesConfig,
@@ -22,7 +26,11 @@ from mdiqkd_net.runtime.config import (
     SimulatedDevice,
 )
 from mdiqkd_net.runtime.endpoint import EndpointNode
+from mdiqkd_net.runtime.link import secure
+from mdiqkd_net.runtime.pair import Pair
+from mdiqkd_net.runtime.tls import contexts
 from mdiqkd_net.telemetry.events import Telemetry
+from mdiqkd_net.wire.frames import Frame
 from mdiqkd_net.wire.messages import Gate
 
 N_PULSES = 40_000_000
@@ -195,6 +203,64 @@ async def _forgive(node):
         await node.run()
     except* RemoteProtocolError:
         pass
+
+
+async def test_a_stranger_with_a_good_certificate_disturbs_nobody(site, nursery, tls):
+    """Bob waits for nobody: every peer of his has a lesser id, and he dials it."""
+    for name in ("charles", "bob"):
+        nursery.start_soon(site.node(name).run)
+    await site.lines["bob"].wait_for("ready")
+    _, client = contexts(tls("charles"), site.base)
+    stream = await sockets.dial(site.address("bob"), "test", 5.0)
+    link = await secure(
+        stream,
+        client,
+        node="charles",
+        role="endpoint",
+        expected=Expected("endpoint", ["bob"]),
+        entropy=secrets.token_bytes,
+        server_side=False,
+    )
+    with trio.fail_after(5), contextlib.suppress(RemoteProtocolError):
+        await link.next_frame()
+    await link.close()
+    refused = await site.lines["bob"].wait_for("link.refused")
+    assert "found 'charles'; allowed: nobody" in refused["reason"]
+    nursery.start_soon(site.node("alice").run)
+    ended = await site.lines["bob"].wait_for("block.key", "block.aborted")
+    assert ended["event"] == "block.key"
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("broken", [True, False])
+async def test_a_link_that_ends_fails_its_pair_and_holds_up_nobody(site, broken):
+    pair = Pair(
+        config=site.users["alice"],
+        peer=site.users["alice"].peers[0],
+        pads=None,
+        store=None,
+        relay=None,
+        transmitter=None,
+        entropy=secrets.token_bytes,
+        emit=lambda *_args, **_fields: None,
+    )
+
+    class Ending:
+        node = "bob"
+        sequencer = None
+
+        async def next_frame(self):
+            await trio.lowlevel.checkpoint()
+            if broken:
+                raise RemoteProtocolError("the connection to bob is gone")
+
+    with contextlib.suppress(RemoteProtocolError):
+        await pair.serve(Ending())
+    assert "bob" in pair.failure
+    with trio.fail_after(5):
+        await pair.run()
+        for _ in range(200):  # more than an inbox holds
+            await pair.from_relay(Frame(Gate.TYPE, 1, 0, 0, b""))
 
 
 async def test_a_peer_that_never_comes_is_named(site, nursery):

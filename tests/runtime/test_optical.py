@@ -135,7 +135,10 @@ async def _nobody_listens(_clicks):
     ("message", "words"),
     [
         (m.SiftDone(count=0, nonce=bytes(16)), "found SiftDone; allowed: LightArm"),
-        (m.Light(states=bulk.pack_bits(np.ones(3, np.uint8))), "states of type u8"),
+        (
+            m.Light(session=SESSION, states=bulk.pack_bits(np.ones(3, np.uint8))),
+            "states of type u8",
+        ),
         (
             m.LightArm(
                 session=SESSION,
@@ -189,7 +192,6 @@ async def test_a_transmitter_answers_for_what_is_armed_and_counts_it(nursery):
 @pytest.mark.parametrize(
     ("message", "words"),
     [
-        (ask(session=bytes(16)), "a session that is not armed"),
         (ask(segment=9), "segment: found 9; allowed: 0 to 2"),
         (m.SiftDone(count=0, nonce=bytes(16)), "found SiftDone; allowed: LightAsk"),
     ],
@@ -202,6 +204,46 @@ async def test_what_a_fiber_may_not_ask(message, words):
     fiber.tell(message)
     with pytest.raises(RemoteProtocolError, match=words):
         await transmitter.serve(own)
+
+
+async def test_a_session_that_has_ended_is_answered_without_light(nursery):
+    fiber, own = wires("alice")
+    transmitter = Transmitter()
+    transmitter.connected(own)
+    transmitter.arm(SESSION, session_light(7))
+    transmitter.disarm(SESSION)
+    await fiber.next_frame()
+    nursery.start_soon(transmitter.serve, own)
+    fiber.tell(ask())
+    answer = decode(await fiber.next_frame())
+    assert (answer.session, answer.states.n) == (SESSION, 0)
+    nursery.cancel_scope.cancel()
+
+
+async def test_answers_left_over_from_a_stopped_session_are_dropped(nursery):
+    """Alice's old answers must not become the light of her next session."""
+    plane = LightPlane(DEVICE, Random(0))
+    lights = {}
+    for seed, user in enumerate(("alice", "bob")):
+        fiber, own = wires(user)
+        nursery.start_soon(plane.serve, fiber)
+        stale = bulk.Bulk(n=4, t="u8", v=bytes(4))
+        own.tell(m.Light(session=bytes(16), states=stale))
+        transmitter = Transmitter()
+        transmitter.connected(own)
+        nursery.start_soon(transmitter.serve, own)
+        lights[user] = session_light(seed)
+        transmitter.arm(SESSION, lights[user])
+    blocks = []
+
+    async def deliver(clicks):
+        blocks.append(clicks)
+
+    await plane.measure(SESSION, ("alice", "bob"), segments(100_000, 100_000), deliver)
+    states = [lights[user].states_at(0, blocks[0].pulses) for user in ("alice", "bob")]
+    # Both bins clicked: hardly ever with vacuum on both sides.
+    assert np.mean((states[0] == 0) & (states[1] == 0)) < 0.001
+    nursery.cancel_scope.cancel()
 
 
 def test_a_transmitter_without_a_link_cannot_be_armed():
