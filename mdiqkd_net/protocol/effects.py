@@ -70,6 +70,13 @@ class Discard:
 
 
 @dataclass(frozen=True, slots=True)
+class AwaitArmed:
+    """Two users were told that their session is next: call `arming_overdue` if they take long."""
+
+    session: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class StartLight:
     """Let the device measure a session's segments, one after another."""
 
@@ -114,6 +121,7 @@ Effect = (
     | Hold
     | Release
     | Discard
+    | AwaitArmed
     | StartLight
     | StopLight
     | Report

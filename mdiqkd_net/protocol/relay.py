@@ -15,7 +15,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from mdiqkd_net.blocks import ClickBlock, Segment
 from mdiqkd_net.errors import LocalProtocolError, RemoteProtocolError
 from mdiqkd_net.protocol.announcing import Announcer
-from mdiqkd_net.protocol.effects import Effect, Report, Send, StartLight, StopLight
+from mdiqkd_net.protocol.effects import (
+    AwaitArmed,
+    Effect,
+    Report,
+    Send,
+    StartLight,
+    StopLight,
+)
 from mdiqkd_net.protocol.ids import ordered
 from mdiqkd_net.protocol.states import RELAY_MOVES, WRONG_STATE, RelayState
 from mdiqkd_net.wire.codec import decode, encode
@@ -165,6 +172,13 @@ class Relay:
             return []
         return self._abort(LIGHT_FAILED)
 
+    def arming_overdue(self, session: bytes) -> list[Effect]:
+        """A session's users have had their time; if they are not both ready, others go on."""
+        current = self._session
+        if current is None or current.ready.session != session or current.measuring:
+            return []
+        return self._abort(PEER_GONE)
+
     def _request(self, user: str, message: PairRequest) -> list[Effect]:
         if message.peer == user:
             raise RemoteProtocolError(f"{user} asks for a pair with itself")
@@ -205,7 +219,11 @@ class Relay:
             "session": ready.session.hex(),
             "n_pulses": ready.n_pulses,
         }
-        return [*self._to_both(self._session, ready), Report("pair.started", started)]
+        return [
+            *self._to_both(self._session, ready),
+            Report("pair.started", started),
+            AwaitArmed(ready.session),
+        ]
 
     def _armed(self, user: str, message: PairArmed) -> list[Effect]:
         session = self._session

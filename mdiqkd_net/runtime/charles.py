@@ -5,13 +5,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mdiqkd_net.blocks import ClickBlock
 from mdiqkd_net.errors import DeviceError, LocalProtocolError, RemoteProtocolError, WireError
-from mdiqkd_net.protocol.effects import Effect, Report, Send, StartLight, StopLight
+from mdiqkd_net.protocol.effects import AwaitArmed, Effect, Report, Send, StartLight, StopLight
 from mdiqkd_net.protocol.handshake import Expected, RoleName
 from mdiqkd_net.protocol.relay import Relay
 from mdiqkd_net.runtime import sockets, tls
@@ -20,6 +21,9 @@ from mdiqkd_net.runtime.config import CharlesConfig
 from mdiqkd_net.runtime.link import Link
 from mdiqkd_net.runtime.optical import LightPlane
 from mdiqkd_net.telemetry.events import Telemetry
+
+ARMING_S: Final = 30.0
+"""How long two users may take from the word that they are next to being ready for light."""
 
 Job = Callable[[], list[Effect]]
 Serve = Callable[[Link], Awaitable[None]]
@@ -113,6 +117,8 @@ class Charles:
                     light_s = trio.current_time() - self._measurement.started_s
                     fields = {**fields, "light_s": round(light_s, 6)}
                 self._telemetry.emit(event, fields)
+            case AwaitArmed(session=session):
+                nursery.start_soon(self._give_time, nursery, session)
             case StartLight():
                 nursery.start_soon(self._measure, nursery, effect)
             case StopLight(session=session):
@@ -120,6 +126,10 @@ class Charles:
                     self._measurement.scope.cancel()
             case _:
                 raise LocalProtocolError(f"the relay has no {type(effect).__name__}")
+
+    async def _give_time(self, nursery: trio.Nursery, session: bytes) -> None:
+        await trio.sleep(ARMING_S)  # a deadline for users that never say they are ready
+        await self._do(nursery, partial(self._core.arming_overdue, session))
 
     async def _measure(self, nursery: trio.Nursery, start: StartLight) -> None:
         async def deliver(clicks: ClickBlock) -> None:

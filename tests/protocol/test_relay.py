@@ -27,6 +27,7 @@ class Bench:
         self.received: dict[str, list[m.Message]] = {user: [] for user in users}
         self.lit: list[fx.StartLight] = []
         self.stopped: list[bytes] = []
+        self.awaited: list[bytes] = []
         self._sequencers = {user: Sequencer() for user in users}
         for user in users:
             self.perform(self.relay.connected(user, Sequencer()))
@@ -39,6 +40,8 @@ class Bench:
                     self.received[user].append(decode(frame))
                 case fx.StartLight():
                     self.lit.append(effect)
+                case fx.AwaitArmed(session=session):
+                    self.awaited.append(session)
                 case fx.StopLight(session=session):
                     self.stopped.append(session)
 
@@ -129,6 +132,22 @@ def test_a_user_that_leaves_ends_its_session_and_the_next_pair_starts():
     before = len(bench.received["alice"])
     bench.shine()  # clicks of a session that is over are nobody's
     assert len(bench.received["alice"]) == before
+
+
+def test_users_that_never_get_ready_do_not_hold_up_others():
+    bench = Bench("alice", "bob", "carol", "dave")
+    for a, b in (("alice", "bob"), ("carol", "dave")):
+        bench.ask(a, b)
+        bench.ask(b, a)
+    bench.arm("alice")
+    (overdue,) = bench.awaited
+    bench.perform(bench.relay.arming_overdue(overdue))
+    assert bench.last("alice", m.PairAborted).code == 0x0503
+    assert bench.last("dave", m.PairReady).users == ["carol", "dave"]
+    bench.arm("carol", "dave")
+    assert bench.relay.arming_overdue(bench.awaited[-1]) == []
+    assert bench.relay.arming_overdue(overdue) == []
+    assert not bench.stopped
 
 
 def test_a_device_that_fails_ends_the_session_alone():
