@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mdiqkd_net.cli._keyrate_sweep import Result, infinite_decoy
+from mdiqkd_net.cli._keyrate_sweep import infinite_decoy
 from mdiqkd_net.errors import ConfigError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from mdiqkd_net.planning.prediction import Result
 
 SUFFIXES: Final = (".png", ".svg", ".pdf")
 
@@ -52,7 +54,7 @@ def check_plot(path: Path) -> None:
         ) from None
 
 
-def draw(path: Path, rows: Sequence[Result]) -> None:
+def draw(path: Path, rows: Sequence["Result"]) -> None:
     """Draw the rows of a sweep (one at least) into a PNG, SVG or PDF file."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -69,7 +71,7 @@ def draw(path: Path, rows: Sequence[Result]) -> None:
         figure.savefig(path, dpi=160)
 
 
-def _curves(axes: "Axes", rows: Sequence[Result]) -> None:
+def _curves(axes: "Axes", rows: Sequence["Result"]) -> None:
     values = [row["value"] for row in rows]
     limit = [infinite_decoy(row) for row in rows]
     asymptotic = [row["asymptotic_rate_per_pulse"] for row in rows]
@@ -102,7 +104,7 @@ def _curves(axes: "Axes", rows: Sequence[Result]) -> None:
         axes.text(0.5, 0.5, "no key anywhere", transform=axes.transAxes, ha="center", color=_INK)
 
 
-def _times(axes: "Axes", rows: Sequence[Result]) -> None:
+def _times(axes: "Axes", rows: Sequence["Result"]) -> None:
     """How long the bits of `--bits` take, where they can be had at all."""
     seconds = [row["seconds_needed"] for row in rows]
     axes.plot(
@@ -126,7 +128,7 @@ def _times(axes: "Axes", rows: Sequence[Result]) -> None:
             )  # fmt: skip
 
 
-def _frame(axes: "Axes", rows: Sequence[Result]) -> None:
+def _frame(axes: "Axes", rows: Sequence["Result"]) -> None:
     key: str = rows[0]["key"]
     values = [row["value"] for row in rows]
     axes.set_xlabel(_LABELS.get(key, key), color=_INK)
@@ -147,13 +149,13 @@ def _frame(axes: "Axes", rows: Sequence[Result]) -> None:
     axes.legend(handles[::-1], labels[::-1], frameon=False, labelcolor=_INK)
 
 
-def _title(rows: Sequence[Result]) -> str:
+def _title(rows: Sequence["Result"]) -> str:
     tuned = "settings optimized at every point" if "settings" in rows[0] else "settings of the file"
     what = "time to a key" if "bits_wanted" in rows[0] else "key rate"
     return f"MDI-QKD {what}, {tuned}"
 
 
-def _key_label(rows: Sequence[Result]) -> str:
+def _key_label(rows: Sequence["Result"]) -> str:
     lengths = {row["n_pulses"] for row in rows}
     block = f", {_scientific(next(iter(lengths)))} pulse pairs" if len(lengths) == 1 else ""
     budgets = {row["eps_sec"] for row in rows}

@@ -4,21 +4,20 @@ Points know nothing of each other, so that a row is the same whatever was comput
 """
 
 import argparse
-import hashlib
 import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 from mdiqkd_net.errors import ConfigError
 
 if TYPE_CHECKING:
     from mdiqkd_net.params import Link
-
-Result = dict[str, Any]
+    from mdiqkd_net.planning.prediction import Result
+    from mdiqkd_net.planning.task import Task
 
 DEFAULT_SWEEP: Final = "length_km=0:300:10"
 """What `--plot` draws if no sweep is asked for."""
@@ -42,17 +41,16 @@ _BETWEEN_LINES_S: Final = 1.0
 _ON_A_POINT: Final = 1e-9
 
 
-def run_sweep(
-    args: argparse.Namespace, link: "Link", answer: Callable[["Link"], Result], task: Result
-) -> int:
+def run_sweep(args: argparse.Namespace, link: "Link", task: "Task") -> int:
     """Compute or read every row, print and draw them; 0 if any row has a key, else 1.
 
     Args:
         args: With `sweep`, `rows`, `plot` and `json`.
         link: As in the file.
-        answer: The result for one point.
-        task: What else the rows depend on, for their identity.
+        task: What to find out at each point.
     """
+    from mdiqkd_net.planning.task import answer, identity, succeeded
+
     key, values = parse_sweep(args.sweep or DEFAULT_SWEEP)
     points = [_moved(link, key, value) for value in values]
     if args.plot is not None:
@@ -63,14 +61,14 @@ def run_sweep(
     rows = []
     progress = _Progress(len(values), key, sys.stderr)
     for value, point in zip(values, points, strict=True):
-        identity = _identity(point, task)
-        found = known.get(identity)
+        row_id = identity(point, task)
+        found = known.get(row_id)
         if found is None:
-            found = {"id": identity} | answer(point)
+            found = {"id": row_id} | answer(point, task)
             if args.rows is not None:
                 with args.rows.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(found, allow_nan=False) + "\n")
-        row = {"id": identity, "key": key, "value": value} | found
+        row = {"id": row_id, "key": key, "value": value} | found
         rows.append(row)
         if args.json:
             sys.stdout.write(json.dumps(row, allow_nan=False) + "\n")
@@ -140,18 +138,7 @@ def _moved(link: "Link", key: str, value: float) -> "Link":
         raise ConfigError(f"--sweep: {key}: found {value:g}; allowed: {allowed}") from None
 
 
-def _identity(link: "Link", task: Result) -> str:
-    """What a row depends on, hashed: the link, the task and the version that computed it."""
-    import msgspec
-
-    from mdiqkd_net import __version__
-
-    whole = {"link": msgspec.to_builtins(link), "task": task, "version": __version__}
-    text = json.dumps(whole, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _read_rows(path: Path) -> dict[str, Result]:
+def _read_rows(path: Path) -> dict[str, "Result"]:
     """Rows of an earlier run by identity; a line that was cut short at the end is dropped."""
     if not path.exists():
         return {}
@@ -172,7 +159,7 @@ def _read_rows(path: Path) -> dict[str, Result]:
     return rows
 
 
-def _print_rows(rows: Iterable[Result], key: str) -> None:
+def _print_rows(rows: Iterable["Result"], key: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -198,17 +185,10 @@ def _print_rows(rows: Iterable[Result], key: str) -> None:
     Console(file=sys.stdout, highlight=False).print(table)
 
 
-def infinite_decoy(row: Result) -> float:
+def infinite_decoy(row: "Result") -> float:
     """The infinite-decoy curve: at its own best intensities where they were looked for."""
     best = row.get("infinite_decoy_limit_per_pulse")
     return float(row["infinite_decoy_rate_per_pulse"] if best is None else best)
-
-
-def succeeded(result: Result) -> bool:
-    """Whether there is a key, and as many bits as were asked for."""
-    if "bits_wanted" in result and result["pulses_needed"] is None:
-        return False
-    return bool(result["key_length_bits"] > 0)
 
 
 def duration(seconds: float) -> str:

@@ -9,22 +9,20 @@ import argparse
 import json
 import math
 import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mdiqkd_net.cli import _keyrate_link
+from mdiqkd_net.cli import _keyrate_link, _keyrate_sweep
 from mdiqkd_net.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from mdiqkd_net.estimation.analysis import Analysis
     from mdiqkd_net.params import Link
+    from mdiqkd_net.planning.prediction import Result
 
 EXIT_NO_KEY = 1
-
-_LIMIT = "limit, not a key"
-"""Verdict of a method that makes no finite-key statement."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -60,29 +58,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Analyze, print, and say by the exit code whether there is a key."""
+    from mdiqkd_net.estimation.analysis import Analysis
+    from mdiqkd_net.planning.task import answer, succeeded
+
     overrides = _overrides(args)
-    choice: dict[str, Any] = {
-        "method": args.method,
-        "tail": args.tail,
-        "accounting": args.accounting,
-    }
-    if _keyrate_link.asked(args):
-        return _keyrate_link.run(
-            args,
-            _read_link(args.link, overrides),
-            lambda link: _predict_link(link, choice),
-            lambda result: _report(result, explain=args.explain),
-            choice,
-        )
+    analysis = Analysis(method=args.method, tail=args.tail, accounting=args.accounting)
+    _keyrate_link.require_consistent(args)
     if args.counts is not None:
-        result = _analyze_counts(args.counts, overrides, choice)
+        result = _analyze_counts(args.counts, overrides, analysis)
     else:
-        result = _predict_link(_read_link(args.link, overrides), choice)
+        link, task = _read_link(args.link, overrides), _keyrate_link.task_of(args, analysis)
+        if args.sweep or args.plot:
+            return _keyrate_sweep.run_sweep(args, link, task)
+        result = answer(link, task)
     if args.json:
         sys.stdout.write(json.dumps(result, indent=2, allow_nan=False) + "\n")
     else:
         _report(result, explain=args.explain)
-    return 0 if result["key_length_bits"] > 0 else EXIT_NO_KEY
+    return 0 if succeeded(result) else EXIT_NO_KEY
 
 
 def _overrides(args: argparse.Namespace) -> dict[str, float]:
@@ -100,30 +93,16 @@ def _overrides(args: argparse.Namespace) -> dict[str, float]:
     return given
 
 
-def _analyze_counts(
-    path: Path, overrides: dict[str, float], choice: dict[str, Any]
-) -> dict[str, Any]:
+def _analyze_counts(path: Path, overrides: dict[str, float], analysis: "Analysis") -> "Result":
     import msgspec
 
     from mdiqkd_net.estimation.counts_file import parse_counts
-    from mdiqkd_net.estimation.decoy import sent
+    from mdiqkd_net.planning.prediction import analyze
     from mdiqkd_net.runtime.config import read_text
 
     measured = parse_counts(read_text(path), str(path))
-    counts, alice, bob = measured.counts, measured.alice, measured.bob
     security = msgspec.structs.replace(measured.security, **overrides)
-    result = _estimated(counts, alice, bob, security, choice)
-    pairs = {category: sent(counts, alice, bob, category) for category in counts.n}
-    rates = {c: m / counts.n[c] for c, m in counts.m.items() if counts.n.get(c, 0) > 0}
-    result |= {
-        "qber_z": rates.get("zz"),
-        "qber_x": rates.get("xx"),
-        "gains": {c: n / pairs[c] for c, n in counts.n.items() if pairs[c] > 0.0},
-        "error_rates": rates,
-        "counts": dict(counts.n),
-        "errors": dict(counts.m),
-    }
-    return result
+    return analyze(measured, security, analysis)
 
 
 def _read_link(path: Path, overrides: dict[str, float]) -> "Link":
@@ -135,70 +114,7 @@ def _read_link(path: Path, overrides: dict[str, float]) -> "Link":
     return msgspec.structs.replace(read(path, Link), **overrides)
 
 
-def _predict_link(link: "Link", choice: dict[str, Any]) -> dict[str, Any]:
-    from mdiqkd_net.estimation.asymptotic import asymptotic_key_bits
-    from mdiqkd_net.estimation.decoy import Tallies
-    from mdiqkd_net.physics import expected
-
-    counts, errors = expected.expected_counts(link), expected.expected_errors(link)
-    tallies = Tallies(n_pulses=link.n_pulses, n=counts, m=errors)
-    alice, bob = link.alice.source, link.bob.source
-    result = _estimated(tallies, alice, bob, link.security, choice)
-    gains, error_gains = expected.gains(link), expected.error_gains(link)
-    rates = {c: error_gains[c] / gain for c, gain in gains.items() if gain > 0.0}
-    asymptotic = asymptotic_key_bits(tallies, alice, bob, link.f_ec)
-    result |= {
-        "qber_z": rates.get("zz"),
-        "qber_x": rates.get("xx"),
-        "gains": gains,
-        "error_gains": error_gains,
-        "error_rates": rates,
-        "expected_counts": counts,
-        "expected_errors": errors,
-        "y11_true": expected.y11(link),
-        "e11_true": expected.e11(link),
-        "asymptotic_rate_per_pulse": max(0.0, asymptotic) / link.n_pulses,
-        "infinite_decoy_rate_per_pulse": max(0.0, expected.infinite_decoy_rate(link)),
-    }
-    return result
-
-
-def _estimated(
-    counts: Any, alice: Any, bob: Any, security: Any, choice: dict[str, Any]
-) -> dict[str, Any]:
-    from mdiqkd_net.estimation.engine import blocks_needed, eps_ledger, estimate
-
-    if choice["method"] == "tangent_lp":
-        import scipy.optimize  # noqa: F401 - `seconds` is the analysis, not the loading of a library
-
-    ledger = eps_ledger(counts, alice, bob, security, **choice)
-    begun = time.perf_counter()
-    found = estimate(counts, alice, bob, security, **choice)
-    seconds = time.perf_counter() - begun
-    return {
-        "verdict": "no key" if found.reason else "key" if ledger.shares else _LIMIT,
-        "reason": found.reason,
-        "key_length_bits": found.key_length_bits,
-        "rate_per_pulse": found.key_length_bits / counts.n_pulses,
-        "asymptotic_key_length_bits": found.asymptotic_key_length_bits,
-        "data_factor_needed": blocks_needed(counts, alice, bob, security, **choice),
-        "n_pulses": counts.n_pulses,
-        "s11_lower": found.s11_lower,
-        "e11_upper": found.e11_upper,
-        "n11_lower": found.n11_lower,
-        "phase_errors_upper": found.phase_errors_upper,
-        "leak_ec_bits": found.leak_ec_bits,
-        "constant_bits": found.constant_bits,
-        "eps_sec": security.eps_sec,
-        "eps_cor": security.eps_cor,
-        "f_ec": security.f_ec,
-        **choice,
-        "eps_ledger": ledger.as_dict(),
-        "seconds": seconds,
-    }
-
-
-def _report(result: dict[str, Any], *, explain: bool) -> None:
+def _report(result: "Result", *, explain: bool) -> None:
     from rich.console import Console
 
     console = Console(file=sys.stdout, highlight=False)
@@ -212,7 +128,7 @@ def _report(result: dict[str, Any], *, explain: bool) -> None:
     console.print(_verdict(result), style="bold", soft_wrap=True)
 
 
-def _category_table(result: dict[str, Any]) -> "Table":
+def _category_table(result: "Result") -> "Table":
     from rich.table import Table
 
     predicted = "expected_counts" in result
@@ -232,8 +148,10 @@ def _category_table(result: dict[str, Any]) -> "Table":
     return table
 
 
-def _bounds_table(result: dict[str, Any]) -> "Table":
+def _bounds_table(result: "Result") -> "Table":
     from rich.table import Table
+
+    from mdiqkd_net.planning.prediction import LIMIT
 
     table = Table(title="Bounds and key", show_header=False)
     table.add_column()
@@ -251,7 +169,7 @@ def _bounds_table(result: dict[str, Any]) -> "Table":
         ("fixed cost", f"{result['constant_bits']:.0f} bits"),
         ("eps_sec, eps_cor", f"{result['eps_sec']:g}, {result['eps_cor']:g}"),
         (
-            "secret key" if result["verdict"] != _LIMIT else _LIMIT,
+            "secret key" if result["verdict"] != LIMIT else LIMIT,
             f"{result['key_length_bits']} bits",
         ),
         ("... per pulse pair", f"{result['rate_per_pulse']:.4e}"),
@@ -268,7 +186,7 @@ def _bounds_table(result: dict[str, Any]) -> "Table":
     return table
 
 
-def _analysis(result: dict[str, Any]) -> str:
+def _analysis(result: "Result") -> str:
     if not result["eps_ledger"]["shares"]:
         return str(result["method"])
     return f"{result['method']}, {result['tail']}, {result['accounting']}"
@@ -278,8 +196,10 @@ def _percent(rate: float | None) -> str:
     return "unknown" if rate is None else f"{100.0 * rate:.3f} %"
 
 
-def _verdict(result: dict[str, Any]) -> str:
-    if result["verdict"] == _LIMIT:
+def _verdict(result: "Result") -> str:
+    from mdiqkd_net.planning.prediction import LIMIT
+
+    if result["verdict"] == LIMIT:
         return f"No key: {result['key_length_bits']} bits are the limit of infinitely long blocks."
     if result["key_length_bits"] > 0:
         return f"A key of {result['key_length_bits']} bits."

@@ -1,21 +1,19 @@
 """How long a secret key the counts of a block permit: the entry point of the analysis.
 
-Three choices by name: the method that finds the worst channel (`methods.METHODS`), the tail bounds
-(`tails.TAILS`) and the way failure probabilities add up (`accounting.ACCOUNTINGS`). The default is
-four intensities, analytic decoy bounds with joint constraints, double scan of H and M, exact
-Chernoff bounds, 'variable' accounting. Pure functions of their arguments; the same counts give the
-same length on both sides. What is claimed, and under which assumptions, is written down in
-docs/explanation/estimation.md.
+An `Analysis` names the method that finds the worst channel, the tail bounds and the way failure
+probabilities add up. The default is four intensities, analytic decoy bounds with joint constraints,
+double scan of H and M, exact Chernoff bounds, 'variable' accounting. Pure functions of their
+arguments; the same counts give the same length on both sides. What is claimed, and under which
+assumptions, is written down in docs/explanation/estimation.md.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 from mdiqkd_net.blocks import Counts
-from mdiqkd_net.errors import ConfigError
 from mdiqkd_net.estimation.accounting import ACCOUNTINGS, UNLIMITED, Ledger, planned_leak_bits
+from mdiqkd_net.estimation.analysis import Analysis
 from mdiqkd_net.estimation.asymptotic import asymptotic_key_bits
 from mdiqkd_net.estimation.boxes import NoChannelError
 from mdiqkd_net.estimation.decoy import Tallies, Worst, faults
@@ -23,9 +21,10 @@ from mdiqkd_net.estimation.methods import METHODS
 from mdiqkd_net.estimation.tails import TAILS
 from mdiqkd_net.params import Security, Source
 
-Choice = TypeVar("Choice")
-
 _NOTHING: Final = Worst(private_bits=0.0, s11=0.0, e11=0.5, n11=0.0, phase_errors=0.0)
+
+DEFAULT: Final = Analysis()
+"""Of the nodes, and of whoever names none."""
 
 _MAX_FACTOR: Final = 2.0**60
 
@@ -45,9 +44,7 @@ class Estimate:
         constant_bits: Fixed cost of verification and hashing.
         reason: Why there is no key, in words; empty if there is one.
         asymptotic_key_length_bits: The key if all gains were exact (not a key).
-        method: How the worst channel was found.
-        tail: Which tail bounds were used.
-        accounting: How failure probabilities were added up.
+        analysis: How it was found.
     """
 
     key_length_bits: int
@@ -59,9 +56,7 @@ class Estimate:
     constant_bits: float
     reason: str
     asymptotic_key_length_bits: int
-    method: str = "double_scan"
-    tail: str = "chernoff"
-    accounting: str = "variable"
+    analysis: Analysis
 
 
 def estimate(
@@ -69,11 +64,9 @@ def estimate(
     alice: Source,
     bob: Source,
     security: Security,
+    analysis: Analysis = DEFAULT,
     *,
     leak_ec_bits: int | None = None,
-    method: str = "double_scan",
-    tail: str = "chernoff",
-    accounting: str = "variable",
 ) -> Estimate:
     """Length of the secret key that a block of counts permits.
 
@@ -87,25 +80,16 @@ def estimate(
         alice: Her settings, exactly as she sent them.
         bob: His.
         security: eps_sec and eps_cor of the key; f_ec for planning.
+        analysis: How to judge them; chosen before the counts were known.
         leak_ec_bits: Everything about Alice's z bits that was disclosed: her parities, single bits
             given away, and the verification tag. The constant already pays for a tag of
             log2(2 / eps_cor) bits; who counts the tag here pays for it twice, which is safe. Bob's
             parities add only the positions of errors, which are treated as known to Eve. None
             plans with f_ec n h(E) and nothing else.
-        method: A name of `methods.METHODS`. It must be chosen before the counts are known, like
-            the tail and the accounting: the best of several results is not a key.
-        tail: A name of `tails.TAILS`.
-        accounting: A name of `accounting.ACCOUNTINGS`.
-
-    Raises:
-        ConfigError: There is no such method, tail or accounting.
     """
-    analysis = _chosen("method", method, METHODS)
-    bounds = _chosen("tail", tail, TAILS)
-    ledger = eps_ledger(
-        counts, alice, bob, security, method=method, tail=tail, accounting=accounting
-    )
-    needed, needed_errors = analysis.needs(counts, alice, bob)
+    method = METHODS[analysis.method]
+    ledger = eps_ledger(counts, alice, bob, security, analysis)
+    needed, needed_errors = method.needs(counts, alice, bob)
     why = faults(counts, alice, bob, needed, needed_errors)
     if not why and leak_ec_bits is not None and leak_ec_bits < 0:
         why = f"leak_ec_bits is {leak_ec_bits}, and no reconciliation gives bits back"
@@ -120,7 +104,7 @@ def estimate(
             else leak_ec_bits
         )
         try:
-            worst = analysis.worst(counts, alice, bob, bounds, ledger.beta)
+            worst = method.worst(counts, alice, bob, TAILS[analysis.tail], ledger.beta)
         except NoChannelError as error:
             why = str(error)
         asymptotic = asymptotic_key_bits(
@@ -139,9 +123,7 @@ def estimate(
         constant_bits=ledger.constant_bits,
         reason=why,
         asymptotic_key_length_bits=max(0, math.floor(asymptotic)),
-        method=method,
-        tail=tail,
-        accounting=accounting,
+        analysis=analysis,
     )
 
 
@@ -150,23 +132,14 @@ def eps_ledger(
     alice: Source,
     bob: Source,
     security: Security,
-    *,
-    method: str = "double_scan",
-    tail: str = "chernoff",
-    accounting: str = "variable",
+    analysis: Analysis = DEFAULT,
 ) -> Ledger:
     """Where each epsilon goes in `estimate` with the same arguments.
 
     It depends on which categories are named and on nothing that was counted in them.
-
-    Raises:
-        ConfigError: There is no such method, tail or accounting.
     """
-    analysis = _chosen("method", method, METHODS)
-    _chosen("tail", tail, TAILS)
-    write = _chosen("accounting", accounting, ACCOUNTINGS)
-    events = analysis.events(counts, alice, bob)
-    return write(security, events) if events else UNLIMITED
+    events = METHODS[analysis.method].events(counts, alice, bob)
+    return ACCOUNTINGS[analysis.accounting](security, events) if events else UNLIMITED
 
 
 def blocks_needed(
@@ -174,11 +147,9 @@ def blocks_needed(
     alice: Source,
     bob: Source,
     security: Security,
+    analysis: Analysis = DEFAULT,
     *,
     leak_ec_bits: int | None = None,
-    method: str = "double_scan",
-    tail: str = "chernoff",
-    accounting: str = "variable",
 ) -> float | None:
     """How many times as much of the same data would give a key: at least 1.
 
@@ -195,19 +166,10 @@ def blocks_needed(
             n={category: factor * n for category, n in counts.n.items()},
             m={category: factor * m for category, m in counts.m.items()},
         )
-        found = estimate(
-            scaled,
-            alice,
-            bob,
-            security,
-            leak_ec_bits=leak,
-            method=method,
-            tail=tail,
-            accounting=accounting,
-        )
+        found = estimate(scaled, alice, bob, security, analysis, leak_ec_bits=leak)
         return found.key_length_bits > 0
 
-    if faults(counts, alice, bob, *_chosen("method", method, METHODS).needs(counts, alice, bob)):
+    if faults(counts, alice, bob, *METHODS[analysis.method].needs(counts, alice, bob)):
         return None
     if has_key(1.0):
         return 1.0
@@ -236,9 +198,3 @@ def _why_no_key(worst: Worst, counts: Counts | Tallies, leak: int, constant: flo
         f"{worst.private_bits:.0f} private bits do not cover {leak} bits of reconciliation "
         f"and {constant:.0f} bits of fixed cost"
     )
-
-
-def _chosen(kind: str, name: str, table: Mapping[str, Choice]) -> Choice:
-    if name not in table:
-        raise ConfigError(f"{kind}: found {name!r}; allowed: {', '.join(table)}")
-    return table[name]

@@ -13,10 +13,9 @@ from msgspec import Struct
 from mdiqkd_net import __version__
 from mdiqkd_net.blocks import CATEGORIES
 from mdiqkd_net.estimation.accounting import binary_entropy
-from mdiqkd_net.estimation.decoy import Tallies
 from mdiqkd_net.estimation.engine import blocks_needed, estimate
-from mdiqkd_net.params import Link
 from mdiqkd_net.physics import expected
+from mdiqkd_net.planning.prediction import expected_tallies
 from mdiqkd_net.scenario.config import Measured, Scenario
 from mdiqkd_net.scenario.events import BlockEnd, BlockKey
 from mdiqkd_net.scenario.progress import Board, PairProgress, aborted_reason, agree
@@ -194,23 +193,15 @@ def build(
 def predicted_bits(scenario: Scenario, users: UserPair) -> int:
     """Key length that the expected counts of one block would permit."""
     link = scenario.link(users)
-    return estimate(_tallies(link), link.alice, link.bob, link.security).key_length_bits
+    return estimate(expected_tallies(link), link.alice, link.bob, link.security).key_length_bits
 
 
 def pulses_needed(scenario: Scenario, users: UserPair) -> int | None:
     """Pulse pairs of a block from which the expected counts permit a key; None if none do."""
     # A block of one pulse, scaled up: `blocks_needed` only ever scales up.
     link = msgspec.structs.replace(scenario.link(users), n_pulses=1)
-    factor = blocks_needed(_tallies(link), link.alice, link.bob, link.security)
+    factor = blocks_needed(expected_tallies(link), link.alice, link.bob, link.security)
     return None if factor is None else math.ceil(factor)
-
-
-def _tallies(link: Link) -> Tallies:
-    return Tallies(
-        n_pulses=link.n_pulses,
-        n=expected.expected_counts(link),
-        m=expected.expected_errors(link),
-    )
 
 
 def encode(report: Report) -> bytes:

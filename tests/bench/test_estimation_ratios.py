@@ -9,6 +9,7 @@ import time
 import numpy as np
 
 from mdiqkd_net.estimation.accounting import planned_leak_bits, tail_beta
+from mdiqkd_net.estimation.analysis import Analysis
 from mdiqkd_net.estimation.asymptotic import z_single_photon_pairs
 from mdiqkd_net.estimation.decoy import Tallies, region
 from mdiqkd_net.estimation.engine import estimate
@@ -57,7 +58,7 @@ def test_estimates_against_a_plain_scan():
     plain = cpu_seconds(plain_double_scan, 50)
     scan = cpu_seconds(lambda: estimate(COUNTS, SOURCE, SOURCE, Security()), 50)
     program = cpu_seconds(
-        lambda: estimate(COUNTS, SOURCE, SOURCE, Security(), method="tangent_lp"), 5
+        lambda: estimate(COUNTS, SOURCE, SOURCE, Security(), Analysis(method="tangent_lp")), 5
     )
     print(  # noqa: T201
         f"\nplain scan {plain * 1e3:.3f} ms; certified scan {scan * 1e3:.3f} ms, "

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from mdiqkd_net.cli._keyrate_link import key_bits
+from mdiqkd_net.estimation.analysis import Analysis
 from mdiqkd_net.estimation.decoy import Tallies
 from mdiqkd_net.estimation.engine import estimate
 from mdiqkd_net.estimation.optimize import optimize_settings
 from mdiqkd_net.estimation.settings_space import Limits, SettingsSpace
 from mdiqkd_net.params import Link, ReceiverParams, Setting, UserLink
 from mdiqkd_net.physics import expected
+from mdiqkd_net.planning.task import key_bits
 
 GOAL_S = 5.0
 
@@ -87,7 +88,7 @@ def test_optimised_rates_and_seconds(case):
     link, equal, reference = case
     begun = time.process_time()
     found = optimize_settings(
-        key_bits(link, {}),
+        key_bits(link, Analysis()),
         link.n_pulses,
         Limits(equal=equal),
         imbalance=link.alice.transmittance / link.bob.transmittance,
@@ -106,7 +107,7 @@ def test_optimised_rates_and_seconds(case):
 def test_a_simplex_from_the_same_start_finds_nothing_better():
     """The peer: Nelder & Mead from the same start, as many evaluations as it likes."""
     link, _, _ = CASES[3]
-    worth, space = key_bits(link, {}), SettingsSpace(Limits(equal=True))
+    worth, space = key_bits(link, Analysis()), SettingsSpace(Limits(equal=True))
     asked = 0
 
     def depth(coordinates):
@@ -122,7 +123,7 @@ def test_a_simplex_from_the_same_start_finds_nothing_better():
     peer_s = time.process_time() - begun
     begun = time.process_time()
     found = optimize_settings(
-        key_bits(link, {}),
+        key_bits(link, Analysis()),
         link.n_pulses,
         Limits(equal=True),
         start=(link.alice.source, link.bob.source),

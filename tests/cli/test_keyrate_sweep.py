@@ -4,9 +4,12 @@ import builtins
 import json
 
 import pytest
+from msgspec.structs import replace
 
 from mdiqkd_net.cli import _keyrate_sweep, main
 from mdiqkd_net.errors import ConfigError
+from mdiqkd_net.estimation.analysis import Analysis
+from mdiqkd_net.planning.task import Task, identity
 
 USER = """\
 x = { intensity = 0.04, probability = 0.13 }
@@ -171,17 +174,16 @@ def test_rows_are_not_computed_again(capsys, link_file, tmp_path, monkeypatch):
     lines = kept.splitlines(keepends=True)
     path.write_text("".join(lines[:2]) + lines[2][:50])
     computed = []
-    identity = _keyrate_sweep._identity
     monkeypatch.setattr(
-        "mdiqkd_net.cli._keyrate_link._answer",
-        lambda args, link, *rest: computed.append(link) or {"key_length_bits": 1} | first[2],
+        "mdiqkd_net.planning.task.answer",
+        lambda link, task: computed.append(link) or {"key_length_bits": 1} | first[2],
     )
     _, second = ask_rows(capsys, link_file, *sweep)
     assert second == first
     assert [link.alice.length_km for link in computed] == [30.0]
     # Another question about the same link has other identities.
-    task = {"optimize": False}
-    assert identity(computed[0], task) != identity(computed[0], {"optimize": True})
+    task = Task(analysis=Analysis())
+    assert identity(computed[0], task) != identity(computed[0], replace(task, optimize=True))
     ask_rows(capsys, link_file, *sweep, "--f-ec", 1.2)
     assert len(computed) == 4
 

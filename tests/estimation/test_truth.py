@@ -13,6 +13,7 @@ from scipy.stats import binomtest
 
 from mdiqkd_net.blocks import Counts
 from mdiqkd_net.estimation.accounting import constant_bits, private_bits
+from mdiqkd_net.estimation.analysis import Analysis
 from mdiqkd_net.estimation.asymptotic import asymptotic_key_bits, z_single_photon_pairs
 from mdiqkd_net.estimation.boxes import observations
 from mdiqkd_net.estimation.decoy import Tallies, region
@@ -107,7 +108,7 @@ def failures(truth, users, n_blocks, seed, n_pulses=10**9, **choice):
     keys = wrong = 0
     for _ in range(n_blocks):
         counts, n11, phase_errors = everything(truth, *users, n_pulses, rng)
-        found = estimate(counts, *users, LOOSE, leak_ec_bits=0, **choice)
+        found = estimate(counts, *users, LOOSE, Analysis(**choice), leak_ec_bits=0)
         keys += found.key_length_bits > 0
         wrong += found.key_length_bits > 0 and overestimates(
             found.key_length_bits, n11, phase_errors
@@ -225,7 +226,7 @@ def test_linear_accounting_keeps_its_sum(adversary, method):
     for _ in range(n_blocks):
         counts, n11, phase_errors = everything(adversary, *users, 10**9, rng)
         found = estimate(
-            counts, *users, security, leak_ec_bits=0, method=method, accounting="linear"
+            counts, *users, security, Analysis(method=method, accounting="linear"), leak_ec_bits=0
         )
         bits = found.key_length_bits + found.constant_bits
         wrong += found.key_length_bits > 0 and bits > private_bits(n11, phase_errors)
@@ -276,7 +277,7 @@ def test_events_that_the_truth_tests_assume(channel):
     users = SETTINGS["symmetric"]
     counts, _, _ = everything(channel(*honest()), *users, 10**6, np.random.default_rng(1))
     for method, events in (("double_scan", 15), ("tangent_lp", 33)):
-        ledger = eps_ledger(counts, *users, LOOSE, method=method)
+        ledger = eps_ledger(counts, *users, LOOSE, Analysis(method=method))
         assert sum(s.times for s in ledger.shares if s.part == "statistics") == events
 
 

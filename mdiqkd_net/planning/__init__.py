@@ -1,0 +1,1 @@
+"""What a link or a network would give, before anybody switches it on."""
