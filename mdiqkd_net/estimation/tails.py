@@ -38,7 +38,8 @@ _MAX_STEPS: Final = 100
 _LEAST_BETA: Final = math.log(4.0)
 """Poisson tails dominate those of yes-no events for eps up to 1/4 (argued at `poisson_lower`)."""
 
-_BISECTIONS: Final = 60
+_CLOSE: Final = 1e-13
+"""Relative width at which the search of a Poisson bound ends."""
 
 
 def expectation_upper(observed: float, beta: float) -> float:
@@ -80,10 +81,10 @@ def poisson_upper(observed: float, beta: float) -> float:
     if observed <= 0.0:
         return chernoff
 
-    def surely(w: float) -> bool:
-        return _term_exponent(observed, w) + math.log(-math.expm1(-w)) >= beta
+    def slack(w: float) -> float:
+        return _term_exponent(observed, w) + math.log(-math.expm1(-w)) - beta
 
-    return min(chernoff, _refined(observed, chernoff, surely) * (1.0 + _OUTWARD))
+    return min(chernoff, _refined(observed, chernoff, slack) * (1.0 + _OUTWARD))
 
 
 def poisson_lower(observed: float, beta: float) -> float:
@@ -103,11 +104,11 @@ def poisson_lower(observed: float, beta: float) -> float:
     if chernoff <= 0.0:
         return 0.0
 
-    def surely(w: float) -> bool:
+    def slack(w: float) -> float:
         beyond = (1.0 - observed * math.expm1(w)) / (observed + 1.0)
-        return _term_exponent(observed, w) + math.log(beyond) >= beta
+        return _term_exponent(observed, w) + math.log(beyond) - beta
 
-    return max(chernoff, _refined(observed, chernoff, surely) * (1.0 - _OUTWARD))
+    return max(chernoff, _refined(observed, chernoff, slack) * (1.0 - _OUTWARD))
 
 
 def _term_exponent(observed: float, w: float) -> float:
@@ -116,16 +117,33 @@ def _term_exponent(observed: float, w: float) -> float:
     return observed * (math.expm1(w) - w) + stirling
 
 
-def _refined(observed: float, chernoff: float, surely: Callable[[float], bool]) -> float:
-    """Bound closest to the count that `surely` holds, starting from Chernoff's."""
-    safe, other = math.log(chernoff / observed), 0.0
-    if not surely(safe):
+def _refined(observed: float, chernoff: float, slack: Callable[[float], float]) -> float:
+    """Bound close to the count at which `slack` is not negative, starting from Chernoff's.
+
+    Regula falsi in Illinois form between a point that is safe and one that is not; only a point
+    whose slack was evaluated is ever returned, so that no error of the search can be unsafe.
+    """
+    safe = math.log(chernoff / observed)
+    above = slack(safe)
+    if above < 0.0:
         return chernoff
-    for _ in range(_BISECTIONS):
-        middle = 0.5 * (safe + other)
-        if middle in {safe, other}:
+    other, below = 0.5 * safe, slack(0.5 * safe)
+    while below >= 0.0:
+        safe, above = other, below
+        other, below = 0.5 * safe, slack(0.5 * safe)
+    was_safe: bool | None = None
+    for _ in range(_MAX_STEPS):
+        between = safe + (other - safe) * above / (above - below)
+        if abs(safe - other) <= _CLOSE * abs(safe) or between in {safe, other}:
             break
-        safe, other = (middle, other) if surely(middle) else (safe, middle)
+        value = slack(between)
+        if value >= 0.0:
+            safe, above = between, value
+            below *= 0.5 if was_safe else 1.0
+        else:
+            other, below = between, value
+            above *= 0.5 if was_safe is False else 1.0
+        was_safe = value >= 0.0
     return observed * math.exp(safe)
 
 
