@@ -311,7 +311,7 @@ def release(
         The first key that is left, the releases to come, and how many tags there are. There may
         be more to release before the limit if the output is full.
     """
-    trapping = trap_chance[:, -1].max() > 0.0
+    trapping = trap_chance[0, -1] + trap_chance[1, -1] > 0.0
     n = 0
     while n < times.shape[0]:
         # What comes next that is not light; the light until then needs no other comparison.

@@ -265,6 +265,26 @@ def test_any_batches_make_the_same_tags(sizes, bright):
     assert (np.diff(whole[0]) >= 0).all()
 
 
+def test_darkness_can_be_covered_step_by_step():
+    description = link((NOISY, SNSPD), light=(DARK, DARK))
+    times, channels, end = all_tags(description, 20_000, 16)
+    maker = TagMaker(
+        tag_tables(**description),
+        clock=CLOCK,
+        n_pulses=20_000,
+        seed=np.random.SeedSequence(16).spawn(2)[1],
+    )
+    nothing = np.empty(0, dtype=np.uint8)
+    steps = [
+        maker.detect(nothing.astype(np.int64), nothing, nothing, n_covered)
+        for n_covered in (1, 700, 700, 12_345, 20_000)
+    ]
+    assert times.size > 100
+    np.testing.assert_array_equal(times, np.concatenate([tags.times_ps for tags in steps]))
+    np.testing.assert_array_equal(channels, np.concatenate([tags.channels for tags in steps]))
+    assert steps[-1].watermark_ps == end
+
+
 def naive_tags(description, n_pulses, seed):
     """Every pulse in numpy, then every click in time order: tags per detector."""
     rng = np.random.default_rng(seed)
