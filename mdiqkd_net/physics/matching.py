@@ -103,8 +103,9 @@ class Matcher:
     Detectors are taken to be dead for `dead_times_ps` after every tag, also after one outside the
     gates. What is left are the events of pulses that met both detectors at rest: their patterns
     follow the same law as without any dead time, at a rate that is lower by a factor which does
-    not depend on what the users sent in the pulse. Without the veto, a detector that wakes up
-    between the bins favors late clicks, and a dead one turns triple clicks into accepted pairs.
+    not depend on what the users sent in the pulse (as far as its light stays inside the gates).
+    Without the veto, a detector that wakes up between the bins favors late clicks, and a dead one
+    turns triple clicks into accepted pairs.
     If detectors are dead for longer than the pause between the gates, an early click may still
     hide a late one of the same detector; no veto helps, and psi_plus gets rare or impossible.
     Secrecy does not rest on any of this: the relay is untrusted, and may announce what it likes.
