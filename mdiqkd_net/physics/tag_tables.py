@@ -29,7 +29,8 @@ class TagDetector:
 
     Jitter is a Gaussian and, for a share of the clicks, an exponential delay on top. Source of the
     shape: Sidorova et al., PRB 98, 134504 (2018) for superconducting nanowires; with a share below
-    1 it is the diffusion tail of a SPAD, Lacaita et al., IEEE Electron Device Lett. 14, 360 (1993).
+    1 it is the diffusion tail of a SPAD, as in Lacaita, Ghioni & Cova, Electron. Lett. (1989),
+    doi 10.1049/el:19890567.
     The width of the light pulse may be added to `jitter_s` in quadrature.
 
     Every click, be it of light, dark or an afterpulse, fills at most one trap. The trap releases
