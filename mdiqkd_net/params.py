@@ -17,7 +17,9 @@ from mdiqkd_net.errors import ConfigError
 
 Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Meta(ge=0.0)]
+Positive = Annotated[float, Meta(gt=0.0)]
 BellStateName = Literal["psi_minus", "psi_plus"]
+LevelName = Literal["coincidence", "click", "tag"]
 
 MAX_PULSES: Final = 10**15
 """A block of 11 days at 1 GHz; keeps every count exact in a float64."""
@@ -104,15 +106,44 @@ class UserLink(Source, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ReceiverParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The relay's Bell-state receiver: a beam splitter and two threshold detectors."""
+    """The relay's Bell-state receiver: a beam splitter and two threshold detectors.
+
+    Whatever is left out is ideal, or what the preset named by `detector` says.
+    """
 
     efficiency: Probability
+    """Of detector 0, and of detector 1 unless `efficiency_ratio` is given."""
     dark_probability: Probability
     """Per detector and gate (time bin)."""
     misalignment: Annotated[float, Meta(ge=0.0, le=0.5)]
     """Probability of a bit flip, in both bases."""
     mode_overlap: Probability
     """|<A|B>|^2 of the two users' pulses."""
+    level: LevelName = "coincidence"
+    """What the simulation makes: pulses with clicks in both bins, every click, every time tag."""
+    detector: str = "ideal"
+    """A preset of `physics.detectors`; the keys below take precedence over it."""
+    dead_time_s: NonNegative | None = None
+    """Of each detector, from each of its clicks."""
+    afterpulse_probability: Annotated[float, Meta(ge=0.0, le=0.9)] | None = None
+    """That a click causes another one after the dead time."""
+    afterpulse_decay_s: Positive | None = None
+    """Of a single exponential, in place of the preset's distribution."""
+    jitter_s: NonNegative | None = None
+    """Full width at half maximum of the time of a click."""
+    efficiency_ratio: Positive = 1.0
+    """Efficiency of detector 1 over that of detector 0."""
+    splitter_transmittance: Probability = 0.5
+    """Share of Alice's light that goes to detector 0, and of Bob's to detector 1."""
+    bin_separation_s: Positive | None = None
+    """From the early to the late bin; half a pulse period if left out."""
+
+    def __post_init__(self) -> None:
+        if self.efficiency <= 1.0 < self.efficiency * self.efficiency_ratio:
+            raise ValueError(
+                f"efficiency_ratio: found {self.efficiency_ratio}; allowed: at most "
+                f"{1.0 / self.efficiency:.6g}, above which detector 1 is better than perfect"
+            )
 
 
 class Security(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from mdiqkd_net.blocks import N_STATES, ClickBlock, Segment
 from mdiqkd_net.errors import DeviceError
 from mdiqkd_net.params import MAX_PULSES, ReceiverParams
-from mdiqkd_net.physics.receiver import detect, draw_candidates, generator_state, pair_tables
+from mdiqkd_net.physics.receiver import Detection, Drawing, level_of
+from mdiqkd_net.physics.sampling import Draw
 
 _CANDIDATES, _DETECTION = range(2)
 
@@ -21,7 +22,7 @@ BATCH: Final = 32_768
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
-    """Pulses that may have clicked: the receiver must see their light to decide.
+    """Pulses whose clicks may matter: the receiver must see their light to decide.
 
     Attributes:
         segment: Number of the segment.
@@ -29,16 +30,18 @@ class Candidates:
         n_covered: Pulses of the segment decided once this batch is.
         pulses: The candidates, relative to the segment, strictly increasing, (n,), int64; all in
             n_before to n_covered - 1. May be empty.
+        kinds: What kind of candidate each is, (n,), uint8; for the receiver alone.
     """
 
     segment: int
     n_before: int
     n_covered: int
     pulses: NDArray[np.int64]
+    kinds: NDArray[np.uint8]
 
 
 class SimulatedReceiver:
-    """Charles' optics in two halves: which pulses might have clicked, and what they did.
+    """Charles' optics in two halves: which pulses must be seen, and what they did.
 
     For each segment: `begin`, then `next_candidates` until it returns None; every batch goes to
     both transmitters, and their answer to `detect`, batches in the order they were drawn.
@@ -46,11 +49,13 @@ class SimulatedReceiver:
     Candidates depend on the public light tables, transmittances, detector parameters and the
     simulation's seed, never on a setting that a user chose or on a click. Asking for the states of
     candidates therefore tells nobody anything about the choices, and the events among them tell no
-    more than a real receiver's clicks. Whoever runs this class sees the light, like a fiber does:
-    hand its `ClickBlock`s to the relay core, and nothing else.
+    more than a real receiver's clicks. That holds for the pulses before a candidate, too, which are
+    asked about because their clicks may have made a detector blind. Whoever runs this class sees
+    the light, like a fiber does: hand its `ClickBlock`s to the relay core, and nothing else.
 
     Clicks are a function of the seed, the parameters, the segment's number and length and the
-    states, bit for bit, however the segment is cut into batches. A number that begins again on the
+    states, bit for bit, however the segment is cut into batches. A segment begins with detectors
+    that have rested. A number that begins again on the
     same receiver gets fresh randomness, and so does any other number. Reproducible on one build:
     another math library may round a logarithm differently.
 
@@ -62,9 +67,10 @@ class SimulatedReceiver:
         transmittances: Of Alice's and Bob's arms, without the detectors.
         light: Amplitudes (7, 2) of Alice's and Bob's states, as in `physics.time_bin`.
         seed: Of the simulated physics, non-negative; keys never come from it.
+        pulse_rate_hz: Clock of the transmitters; it turns times of the detectors into pulses.
 
     Raises:
-        DeviceError: On parameters that no receiver has.
+        DeviceError: On parameters that no receiver has, or that its level cannot represent.
     """
 
     def __init__(
@@ -74,28 +80,35 @@ class SimulatedReceiver:
         transmittances: tuple[float, float],
         light: tuple[NDArray[np.complex128], NDArray[np.complex128]],
         seed: int | tuple[int, ...],
+        pulse_rate_hz: float = 1e9,
     ) -> None:
-        self._tables = pair_tables(receiver=receiver, transmittances=transmittances, light=light)
+        self._level = level_of(
+            receiver=receiver,
+            pulse_rate_hz=pulse_rate_hz,
+            transmittances=transmittances,
+            light=light,
+        )
         self._seed = (seed,) if isinstance(seed, int) else tuple(seed)
         if not self._seed or min(self._seed) < 0:
             raise DeviceError(f"seed: found {seed}; allowed: integers of 0 or greater")
         self._times_begun: Counter[int] = Counter()
         self._segment: Segment | None = None
-        self._candidate_state = np.empty(0, dtype=np.uint64)
-        self._detection_state = np.empty(0, dtype=np.uint64)
+        self._drawing: Drawing | None = None
+        self._detection: Detection | None = None
         self._n_drawn = 0
         self._n_detected = 0
 
     @property
     def bound(self) -> float:
-        """Candidates per pulse, on average."""
-        return self._tables.bound
+        """Candidates per pulse, on average, without those before others that dead time adds."""
+        return self._level.bound
 
     def begin(self, segment: Segment) -> None:
         """Start a segment; batches of an earlier one are refused from now on.
 
         Raises:
-            DeviceError: On a segment without a pulse, or of more than 10^15.
+            DeviceError: On a segment without a pulse, of more than 10^15, or so short that one
+                dead time outlasts it.
         """
         if not 1 <= segment.n_pulses <= MAX_PULSES:
             raise DeviceError(
@@ -104,8 +117,13 @@ class SimulatedReceiver:
             )
         if segment.number < 0:
             raise DeviceError(f"segment number: found {segment.number}; allowed: 0 or greater")
-        self._candidate_state = self._fresh_state(segment, _CANDIDATES)
-        self._detection_state = self._fresh_state(segment, _DETECTION)
+        if self._level.memory >= segment.n_pulses:
+            raise DeviceError(
+                f"dead time: found {self._level.memory} pulses; "
+                f"allowed: less than the {segment.n_pulses} of segment {segment.number}"
+            )
+        self._drawing = self._level.drawing(self._seed_of(segment, _CANDIDATES), segment.n_pulses)
+        self._detection = self._level.detection(self._seed_of(segment, _DETECTION))
         self._times_begun[segment.number] += 1
         self._segment = segment
         self._n_drawn = 0
@@ -119,21 +137,20 @@ class SimulatedReceiver:
         Raises:
             DeviceError: Before `begin`, or if `max_candidates` is below 1.
         """
-        segment = self._begun()
+        segment, drawing, _ = self._begun()
         if max_candidates < 1:
             raise DeviceError(f"max_candidates: found {max_candidates}; allowed: 1 or greater")
         if self._n_drawn == segment.n_pulses:
             return None
         n_before = self._n_drawn
-        pulses, self._n_drawn = draw_candidates(
-            self._tables,
-            self._candidate_state,
-            position=n_before,
-            n_pulses=segment.n_pulses,
-            max_candidates=max_candidates,
-        )
+        draw = drawing.next(max_candidates)
+        self._n_drawn = draw.n_covered
         return Candidates(
-            segment=segment.number, n_before=n_before, n_covered=self._n_drawn, pulses=pulses
+            segment=segment.number,
+            n_before=n_before,
+            n_covered=draw.n_covered,
+            pulses=draw.pulses,
+            kinds=draw.kinds,
         )
 
     def detect(
@@ -152,7 +169,7 @@ class SimulatedReceiver:
         Raises:
             DeviceError: On answers that do not fit the batch, and on a batch out of turn.
         """
-        segment = self._begun()
+        segment, _, detection = self._begun()
         if candidates.segment != segment.number or candidates.n_before != self._n_detected:
             raise DeviceError(
                 f"batch out of turn: found segment {candidates.segment} from pulse "
@@ -161,9 +178,10 @@ class SimulatedReceiver:
             )
         for user, states in (("alice", states_alice), ("bob", states_bob)):
             _check_states(user, states, candidates.pulses.size)
-        pulses, patterns = detect(
-            self._tables, self._detection_state, candidates.pulses, states_alice, states_bob
+        draw = Draw(
+            pulses=candidates.pulses, kinds=candidates.kinds, n_covered=candidates.n_covered
         )
+        pulses, patterns = detection.detect(draw, states_alice, states_bob)
         self._n_detected = candidates.n_covered
         return ClickBlock(
             segment=segment.number,
@@ -173,14 +191,14 @@ class SimulatedReceiver:
             last=candidates.n_covered == segment.n_pulses,
         )
 
-    def _begun(self) -> Segment:
-        if self._segment is None:
+    def _begun(self) -> tuple[Segment, Drawing, Detection]:
+        if self._segment is None or self._drawing is None or self._detection is None:
             raise DeviceError("no segment has begun")
-        return self._segment
+        return self._segment, self._drawing, self._detection
 
-    def _fresh_state(self, segment: Segment, purpose: int) -> NDArray[np.uint64]:
+    def _seed_of(self, segment: Segment, purpose: int) -> np.random.SeedSequence:
         key = (segment.number, self._times_begun[segment.number], purpose)
-        return generator_state(np.random.SeedSequence(self._seed, spawn_key=key))
+        return np.random.SeedSequence(self._seed, spawn_key=key)
 
 
 class LitReceiver:

@@ -1,4 +1,4 @@
-"""Compiled loops of the simulated light. Callers check the arguments; nothing is checked here."""
+"""The generator, gaps and settings, compiled. Callers check the arguments; nothing is checked."""
 
 import math
 from typing import Final
@@ -8,6 +8,11 @@ from numba import njit
 from numpy.typing import NDArray
 
 _UNIT: Final = 2.0**-53
+
+
+def generator_state(seed: np.random.SeedSequence) -> NDArray[np.uint64]:
+    """State of the kernels' generator (xoshiro256++), shape (4,); the kernels advance it."""
+    return np.asarray(seed.generate_state(4, np.uint64), dtype=np.uint64)
 
 
 @njit(cache=True, nogil=True)
@@ -32,9 +37,48 @@ def next_word(state: NDArray[np.uint64]) -> np.uint64:
 
 
 @njit(cache=True, nogil=True)
-def _uniform(state: NDArray[np.uint64]) -> float:
+def uniform(state: NDArray[np.uint64]) -> float:
     """Uniform in [0, 1), a multiple of 2^-53."""
     return np.float64(next_word(state) >> np.uint64(11)) * _UNIT
+
+
+def _ziggurat() -> tuple[NDArray[np.uint64], NDArray[np.float64], NDArray[np.float64]]:
+    """256 layers of equal area under exp(-x): inner share and width of each in 2^-53, and height.
+
+    Source: Marsaglia & Tsang, J. Stat. Softw. 5, 8 (2000); the area and the edge are theirs.
+    """
+    area = 0.0039496598225815571993
+    edges = np.zeros(256)
+    edges[255] = _EDGE
+    for i in range(255, 1, -1):
+        edges[i - 1] = -math.log(math.exp(-edges[i]) + area / edges[i])
+    widths = edges.copy()
+    widths[0] = area / math.exp(-_EDGE)  # the lowest layer has the tail, too
+    inner = np.concatenate([[_EDGE], edges[:-1]]) / widths
+    return (inner * 2.0**53).astype(np.uint64), widths * _UNIT, np.exp(-edges)
+
+
+_EDGE: Final = 7.69711747013104972
+_INNER, _WIDTHS, _HEIGHTS = _ziggurat()
+
+
+@njit(cache=True, nogil=True)
+def exponential(state: NDArray[np.uint64]) -> float:
+    """Exponential of mean 1, without a logarithm."""
+    beyond = 0.0
+    while True:
+        word = next_word(state)
+        layer = word & np.uint64(255)
+        j = word >> np.uint64(11)
+        x = np.float64(j) * _WIDTHS[layer]
+        if j < _INNER[layer]:
+            return beyond + x  # type: ignore[no-any-return]
+        if layer == np.uint64(0):
+            beyond += _EDGE  # the tail is an exponential again
+            continue
+        low, high = _HEIGHTS[layer], _HEIGHTS[layer - np.uint64(1)]
+        if low + (high - low) * uniform(state) < math.exp(-x):
+            return beyond + x  # type: ignore[no-any-return]
 
 
 @njit(cache=True, nogil=True)
@@ -47,11 +91,11 @@ def draw_candidates(
 ) -> tuple[int, int]:
     """Fill `pulses` with the next candidates after `position` pulses have been decided.
 
-    Gaps are geometric: floor(ln u / ln(1 - bound)) pulses are passed over, u uniform in (0, 1].
+    Gaps are geometric: floor(-E / ln(1 - bound)) pulses are passed over, E exponential.
 
     Args:
         state: Of the generator, (4,) uint64, changed in place.
-        scale: 1 / ln(1 - bound), at most 0.
+        scale: -1 / ln(1 - bound), at least 0.
         position: Pulses of the segment decided so far.
         n_pulses: Of the segment.
         pulses: Output, (n,) int64.
@@ -60,7 +104,7 @@ def draw_candidates(
         How many candidates there are, and the pulses that are decided now.
     """
     for i in range(pulses.shape[0]):
-        skipped = math.log(1.0 - _uniform(state)) * scale
+        skipped = exponential(state) * scale
         # Compared before it is cut to an integer: a gap at a tiny bound may not fit an int64.
         if skipped >= np.float64(n_pulses - position):
             return i, n_pulses
@@ -68,95 +112,6 @@ def draw_candidates(
         pulses[i] = position
         position += 1
     return pulses.shape[0], position
-
-
-@njit(cache=True, nogil=True)
-def _clicks(state: NDArray[np.uint64], p_0: float, p_1: float) -> int:
-    """Which of two independent detectors clicked (bits 1 and 2), given that at least one did."""
-    only_1 = (1.0 - p_0) * p_1
-    at_0 = p_0 * (1.0 - p_1)
-    u = _uniform(state) * (only_1 + at_0 + p_0 * p_1)
-    if u < only_1:
-        return 2
-    if u < only_1 + at_0:
-        return 1
-    return 3
-
-
-@njit(cache=True, nogil=True)
-def detect(  # numba kernels take no keywords
-    state: NDArray[np.uint64],
-    accept: NDArray[np.float64],
-    flipped: NDArray[np.uint8],
-    base: NDArray[np.float64],
-    beat: NDArray[np.complex128],
-    still: NDArray[np.float64],
-    dark: float,
-    pulses: NDArray[np.int64],
-    states_alice: NDArray[np.uint8],
-    states_bob: NDArray[np.uint8],
-    clicked: NDArray[np.int64],
-    patterns: NDArray[np.uint8],
-) -> int:
-    """Accept or reject every candidate, and draw the clicks of the accepted ones.
-
-    The tables are those of `receiver.PairTables`. One uniform number decides at once whether Bob's
-    bit was flipped and whether the candidate is accepted.
-
-    Args:
-        state: Of the generator, (4,) uint64, changed in place.
-        accept: (49, 2); below column 0: accepted and flipped, below column 1: accepted.
-        flipped: (7,) uint8, the state with the other bit.
-        base: (49, 2) mean detected photons per detector and bin without interference.
-        beat: (49, 2) complex amplitude of the interference.
-        still: (49, 2) click probability of a detector where `beat` is zero.
-        dark: Dark probability per detector and bin.
-        pulses: (n,) candidates.
-        states_alice: (n,) states at the candidates.
-        states_bob: (n,) states at the candidates.
-        clicked: Output, at least (n,): pulses with clicks in both bins.
-        patterns: Output, at least (n,): their click patterns.
-
-    Returns:
-        How many pulses have clicks in both bins.
-    """
-    n = 0
-    for i in range(pulses.shape[0]):
-        pair = 7 * np.int64(states_alice[i]) + np.int64(states_bob[i])
-        u = _uniform(state)
-        if u >= accept[pair, 1]:
-            continue
-        if u < accept[pair, 0]:
-            pair = 7 * np.int64(states_alice[i]) + np.int64(flipped[states_bob[i]])
-        cos_phase = 1.0
-        sin_phase = 0.0
-        if beat[pair, 0] != 0.0 or beat[pair, 1] != 0.0:
-            # Twice the angle of a uniform point of the unit disc is a uniform phase, and costs
-            # neither a root nor a trigonometric function.
-            while True:
-                x = 2.0 * _uniform(state) - 1.0
-                y = 2.0 * _uniform(state) - 1.0
-                radius = x * x + y * y
-                if 0.0 < radius <= 1.0:
-                    break
-            cos_phase = (x * x - y * y) / radius
-            sin_phase = 2.0 * x * y / radius
-        pattern = 0
-        for m in range(2):
-            if beat[pair, m] != 0.0:
-                swing = beat[pair, m].real * cos_phase - beat[pair, m].imag * sin_phase
-                # Rounding may leave a dark port a hair below zero.
-                light_0 = max(0.0, base[pair, m] + swing)
-                light_1 = max(0.0, base[pair, m] - swing)
-                p_0 = dark - (1.0 - dark) * math.expm1(-light_0)
-                p_1 = dark - (1.0 - dark) * math.expm1(-light_1)
-            else:
-                p_0 = p_1 = still[pair, m]
-            pattern |= _clicks(state, p_0, p_1) << (2 * m)
-        clicked[n] = pulses[i]
-        patterns[n] = pattern
-        n += 1
-    return n
 
 
 @njit(cache=True, nogil=True)

@@ -50,7 +50,9 @@ class Charles:
             key=Ed25519PrivateKey.generate(),
         )
         self._links: dict[str, Link] = {}
-        self._light = LightPlane(config.device, secrets.token_bytes)
+        self._light = LightPlane(
+            config.device, secrets.token_bytes, pulse_rate_hz=config.pulse_rate_hz
+        )
         self._measurement: _Measurement | None = None
         # One lock in place of one inbox: jobs of the core run one after another, in a thread.
         self._turn = trio.Lock()

@@ -104,8 +104,15 @@ class Transmitter:
 class LightPlane:
     """Charles' side: transmitters that have come, and the sessions they are armed for."""
 
-    def __init__(self, device: SimulatedDevice, entropy: Callable[[int], bytes]) -> None:
+    def __init__(
+        self,
+        device: SimulatedDevice,
+        entropy: Callable[[int], bytes],
+        *,
+        pulse_rate_hz: float = 1e9,
+    ) -> None:
         self._device = device
+        self._pulse_rate_hz = pulse_rate_hz
         self._n_sessions = 0
         self._links: dict[str, Link] = {}
         self._sources: dict[tuple[bytes, str], Source] = {}
@@ -175,6 +182,7 @@ class LightPlane:
                     light_table(self._sources.pop((session, users[1]))),
                 ),
                 seed=(self._seed, number),
+                pulse_rate_hz=self._pulse_rate_hz,
             ),
             ask=lambda candidates: self._ask(session, users, candidates),
             collect=lambda: trio.from_thread.run(self._collect, session, users),

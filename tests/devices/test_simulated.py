@@ -2,8 +2,9 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from scipy.stats import chi2
 
 from mdiqkd_net.blocks import Segment
@@ -47,6 +48,19 @@ SHORT = Link(
     f_ec=1.16,
     bell_states=("psi_minus", "psi_plus"),
 )
+
+
+def with_receiver(**changes) -> Link:
+    return replace(SHORT, receiver=replace(SHORT.receiver, **changes))
+
+
+RECEIVERS = {
+    "ideal": SHORT,
+    "dead time": with_receiver(dead_time_s=7e-9),
+    "long dead time": with_receiver(dead_time_s=30e-9, efficiency_ratio=0.6),
+    "click level": with_receiver(level="click", detector="spad_silicon", jitter_s=0.0),
+}
+"""The same light on other detectors."""
 
 
 def optics_of(link: Link = SHORT, seed: int | tuple[int, ...] = 7) -> SimulatedReceiver:
@@ -107,12 +121,16 @@ def test_a_link_counts_what_the_closed_form_expects():
 SEGMENT = Segment(number=3, first_pulse=10**9, n_pulses=400_000)
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.lists(st.integers(1, 3000), min_size=1, max_size=5))
-def test_clicks_do_not_depend_on_the_batches(sizes):
-    whole = clicks_of(optics_of(), SEGMENT, [10**6])
-    cut = clicks_of(optics_of(), SEGMENT, sizes)
-    assert whole[0].size > 100
+@pytest.mark.parametrize("name", RECEIVERS)
+@settings(max_examples=10, deadline=None)
+@example(sizes=[1])
+@given(sizes=st.lists(st.integers(20, 3000), min_size=1, max_size=5))
+def test_clicks_do_not_depend_on_the_batches(name, sizes):
+    link = RECEIVERS[name]
+    segment = Segment(number=3, first_pulse=10**9, n_pulses=40_000)
+    whole = clicks_of(optics_of(link), segment, [10**6])
+    cut = clicks_of(optics_of(link), segment, sizes)
+    assert whole[0].size > 3
     np.testing.assert_array_equal(whole[0], cut[0])
     np.testing.assert_array_equal(whole[1], cut[1])
 
@@ -135,9 +153,10 @@ def test_a_segment_replays_alone_and_differs_from_all_others():
         assert np.intersect1d(first[0], other[0]).size < 0.1 * first[0].size
 
 
-def test_candidates_do_not_depend_on_the_states():
+@pytest.mark.parametrize("name", RECEIVERS)
+def test_candidates_do_not_depend_on_the_states(name):
     """Whatever the transmitters answer, the next question is the same."""
-    optics, other = optics_of(), optics_of()
+    optics, other = optics_of(RECEIVERS[name]), optics_of(RECEIVERS[name])
     optics.begin(SEGMENT)
     other.begin(SEGMENT)
     while (batch := optics.next_candidates(500)) is not None:
@@ -149,9 +168,10 @@ def test_candidates_do_not_depend_on_the_states():
     assert other.next_candidates(500) is None
 
 
-def test_one_thread_may_draw_ahead_of_another():
-    expected = clicks_of(optics_of(), SEGMENT, [100])
-    optics = optics_of()
+@pytest.mark.parametrize("name", RECEIVERS)
+def test_one_thread_may_draw_ahead_of_another(name):
+    expected = clicks_of(optics_of(RECEIVERS[name]), SEGMENT, [100])
+    optics = optics_of(RECEIVERS[name])
     alice = SegmentSettings(ALICE, SHORT.alice.source)
     bob = SegmentSettings(BOB, SHORT.bob.source)
     optics.begin(SEGMENT)
@@ -258,6 +278,31 @@ def test_batches_out_of_turn_are_refused():
     refused(optics, first, zeros, zeros, "found segment 3 from pulse 0; allowed: segment 3 from")
     optics.begin(Segment(4, 0, 10**6))
     refused(optics, second, zeros, zeros, "allowed: segment 4 from pulse 0")
+
+
+def test_a_segment_outlasts_a_dead_time():
+    optics = optics_of(RECEIVERS["long dead time"])
+    with pytest.raises(DeviceError, match="dead time: found 30 pulses; allowed: less than the 30 "):
+        optics.begin(Segment(0, 0, 30))
+    optics.begin(Segment(0, 0, 31))
+
+
+def test_the_clock_turns_dead_time_into_pulses():
+    """7 ns hide no bin at 10 MHz; at 1 GHz they hide the late one from an early click."""
+    link = RECEIVERS["dead time"]
+    same_detector = {}
+    for pulse_rate_hz in (1e7, 1e9):
+        optics = SimulatedReceiver(
+            receiver=link.receiver,
+            transmittances=(link.alice.transmittance, link.bob.transmittance),
+            light=(light_table(link.alice.source), light_table(link.bob.source)),
+            seed=1,
+            pulse_rate_hz=pulse_rate_hz,
+        )
+        _, patterns = clicks_of(optics, SEGMENT, [1000])
+        same_detector[pulse_rate_hz] = int(np.isin(patterns, [5, 10]).sum())
+    assert same_detector[1e7] > 100
+    assert same_detector[1e9] == 0
 
 
 def test_calls_without_sense_are_refused():

@@ -1,16 +1,51 @@
-"""Detector models: how an intensity turns into the chance of a click."""
+"""Detector models: one file each, and the presets that a configuration may name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
-from mdiqkd_net.physics.detectors.threshold import ThresholdDetector
+from mdiqkd_net.errors import DeviceError
+from mdiqkd_net.params import ReceiverParams
+from mdiqkd_net.physics.detectors.detector import Afterpulses, Detector
+from mdiqkd_net.physics.detectors.ideal import IDEAL
+from mdiqkd_net.physics.detectors.snspd import FAST
+from mdiqkd_net.physics.detectors.spad import INGAAS, SILICON_3605H
 
-DETECTORS: Final[Mapping[str, Callable[[float, float], ThresholdDetector]]] = {
-    "threshold": ThresholdDetector,
+__all__ = ["DETECTORS", "Afterpulses", "Detector", "detector_of"]
+
+DETECTORS: Final[Mapping[str, Detector]] = {
+    "ideal": IDEAL,
+    "snspd": FAST,
+    "spad_ingaas": INGAAS,
+    "spad_silicon": SILICON_3605H,
 }
-"""By name: a function of efficiency and dark probability per gate.
+"""Presets by the name that `receiver.detector` gives."""
 
-The receiver skips over pulses exactly because the chance that two equal detectors both stay silent
-depends on their total light alone, not on how interference shares it out. A model joins this table
-if that holds for it: independent gates, and a silence that falls exponentially with the light.
-"""
+
+def detector_of(receiver: ReceiverParams) -> Detector:
+    """Detector 0 of a receiver: its preset, with whatever the receiver says in its own words.
+
+    Efficiency and darks are always the receiver's own, since the predictions need them.
+
+    Raises:
+        DeviceError: On a name that is not in `DETECTORS`, and on numbers that no detector has.
+    """
+    if receiver.detector not in DETECTORS:
+        raise DeviceError(f"detector: found {receiver.detector!r}; allowed: {', '.join(DETECTORS)}")
+    preset = DETECTORS[receiver.detector]
+    afterpulses = preset.afterpulses
+    if receiver.afterpulse_probability is not None:
+        afterpulses = replace(afterpulses, probability=receiver.afterpulse_probability)
+    if receiver.afterpulse_decay_s is not None:
+        afterpulses = replace(afterpulses, decays=((1.0, receiver.afterpulse_decay_s),))
+    return replace(
+        preset,
+        efficiency=receiver.efficiency,
+        dead_time_s=_own(receiver.dead_time_s, preset.dead_time_s),
+        jitter_s=_own(receiver.jitter_s, preset.jitter_s),
+        afterpulses=afterpulses,
+    )
+
+
+def _own(value: float | None, preset: float) -> float:
+    return preset if value is None else value

@@ -1,0 +1,114 @@
+"""The click level: every click of every detector, with dead time and afterpulses, event by event.
+
+Pulses without a raw click are stepped over; all others are looked at. The patterns that come out
+include clicks in one bin alone, which is what a counter of singles would see.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdiqkd_net.physics import _click_kernels, _kernels
+from mdiqkd_net.physics.gates import Gates, first_gates
+from mdiqkd_net.physics.sampling import Draw, alias_tables, gap_scale
+
+
+class ClickLevel:
+    """Sampling tables of one pair of users, made of public numbers alone.
+
+    Args:
+        patterns: Of `optics.raw_patterns`, (49, 16).
+        gates: Of the detectors.
+
+    Attributes:
+        bound: The largest chance of any raw click, over all pairs of states.
+        chances: (49, 16) of the raw patterns at a candidate.
+    """
+
+    def __init__(self, patterns: NDArray[np.float64], gates: Gates) -> None:
+        any_click = patterns[:, 1:].sum(axis=1)
+        self.bound = min(1.0, float(any_click.max()))
+        self.chances = patterns / (self.bound or 1.0)
+        self.chances[:, 0] = np.maximum(1.0 - self.chances[:, 1:].sum(axis=1), 0.0)
+        self.tables = alias_tables(self.chances)
+        self.gates = gates
+        self.memory = gates.memory
+
+    def drawing(self, seed: np.random.SeedSequence, n_pulses: int) -> "ClickDrawing":
+        """Start to draw the candidates of a segment of at most 2^53 pulses."""
+        return ClickDrawing(self, seed, n_pulses)
+
+    def detection(self, seed: np.random.SeedSequence) -> "ClickDetection":
+        """Start to detect a segment, with detectors that have rested and empty traps."""
+        return ClickDetection(self, seed)
+
+
+class ClickDrawing:
+    """Candidates of one segment; decided by the bound and the seed alone."""
+
+    def __init__(self, level: ClickLevel, seed: np.random.SeedSequence, n_pulses: int) -> None:
+        self._state = _kernels.generator_state(seed)
+        self._scale = gap_scale(level.bound)
+        self._n_pulses = n_pulses
+        self._position = 0 if level.bound > 0.0 else n_pulses
+
+    def next(self, max_candidates: int) -> Draw:
+        """The next candidates, in increasing order, at most `max_candidates`."""
+        pulses = np.empty(max_candidates, dtype=np.int64)
+        n = 0
+        if self._position < self._n_pulses:
+            n, self._position = _kernels.draw_candidates(
+                self._state, self._scale, self._position, self._n_pulses, pulses
+            )
+        if n < max_candidates:
+            pulses = pulses[:n].copy()
+        return Draw(pulses=pulses, kinds=np.zeros(n, dtype=np.uint8), n_covered=self._position)
+
+
+class ClickDetection:
+    """What the light of the candidates of one segment does, batch after batch."""
+
+    def __init__(self, level: ClickLevel, seed: np.random.SeedSequence) -> None:
+        self._level = level
+        self._state = _kernels.generator_state(seed)
+        self._live_from = np.zeros(4, dtype=np.int64)
+        self._first = first_gates(level.gates.reach)
+        self._afterpulses = np.empty(64, dtype=np.int64)
+        self._n_afterpulses = 0
+
+    def clicks(
+        self, draw: Draw, states_alice: NDArray[np.uint8], states_bob: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        """Every pulse of the batch with a registered click, and its pattern.
+
+        Shapes: states (n,) at the n candidates; (k,) and (k,) out, k more than n if many
+        afterpulses fall into the batch.
+        """
+        gates = self._level.gates
+        room = max(64, draw.pulses.size)
+        n, pulses, patterns, self._afterpulses, self._n_afterpulses = _click_kernels.make_clicks(
+            self._state,
+            *self._level.tables,
+            gates.reach,
+            self._first,
+            self._live_from,
+            gates.afterpulse_probability,
+            gates.afterpulse_cuts,
+            gates.afterpulse_scales,
+            self._afterpulses,
+            self._n_afterpulses,
+            draw.n_covered,
+            draw.pulses,
+            states_alice,
+            states_bob,
+            np.empty(room, dtype=np.int64),
+            np.empty(room, dtype=np.uint8),
+        )
+        return pulses[:n].copy(), patterns[:n].copy()
+
+    def detect(
+        self, draw: Draw, states_alice: NDArray[np.uint8], states_bob: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        """Of these, the pulses with clicks in both bins, and their patterns."""
+        pulses, patterns = self.clicks(draw, states_alice, states_bob)
+        both = ((patterns & 3) > 0) & ((patterns & 12) > 0)
+        return pulses[both], patterns[both]

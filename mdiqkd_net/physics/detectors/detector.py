@@ -1,0 +1,92 @@
+"""What the simulation knows of a single-photon detector, whatever it is made of."""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from mdiqkd_net.errors import DeviceError
+
+
+@dataclass(frozen=True, slots=True)
+class Afterpulses:
+    """A carrier that an avalanche leaves in a trap, and that starts another one later.
+
+    An avalanche causes at most one afterpulse. Its delay is counted from the end of the dead time;
+    it is drawn from a sum of exponentials, in each of which the weight of a gate is proportional
+    to exp(-delay / decay). An afterpulse for a gate in which the detector is dead again is lost.
+
+    Attributes:
+        probability: That an avalanche has an afterpulse, after the dead time.
+        decays: Pairs (share, decay_s): the shares of the afterpulses sum to 1.
+    """
+
+    probability: float = 0.0
+    decays: tuple[tuple[float, float], ...] = ((1.0, 1e-6),)
+
+    def __post_init__(self) -> None:
+        # At a probability of 1 a single click would keep the detector busy for ever.
+        if not 0.0 <= self.probability <= 0.9:
+            raise DeviceError(
+                f"afterpulse_probability: found {self.probability}; allowed: 0 to 0.9"
+            )
+        if not self.decays or not all(
+            share >= 0.0 and 0.0 < decay_s < math.inf for share, decay_s in self.decays
+        ):
+            raise DeviceError(
+                f"afterpulse decays: found {self.decays}; "
+                "allowed: shares of 0 or more, each with a finite time above 0"
+            )
+        if not math.isclose(total := sum(share for share, _ in self.decays), 1.0, rel_tol=1e-9):
+            raise DeviceError(f"afterpulse decays: found shares that sum to {total}; allowed: 1")
+
+
+NO_AFTERPULSES: Final = Afterpulses()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detector:
+    """A threshold detector: it clicks or not and cannot count, and it has a memory.
+
+    Dead time is non-paralyzable: it begins with a click, and what arrives meanwhile is lost without
+    prolonging it. The detector is then as good as before, at once.
+
+    Attributes:
+        efficiency: Chance that one photon makes a click in a detector that is not dead.
+        dark_rate_hz: Clicks without light.
+        dead_time_s: From a click until the detector is as good as before.
+        afterpulses: What a click does to later gates.
+        jitter_s: Full width at half maximum of the time of a click.
+        latching_rate_hz: Rate of detected photons above which the detector stays off.
+
+    Raises:
+        DeviceError: On a number that no detector has.
+    """
+
+    efficiency: float
+    dark_rate_hz: float = 0.0
+    dead_time_s: float = 0.0
+    afterpulses: Afterpulses = NO_AFTERPULSES
+    jitter_s: float = 0.0
+    latching_rate_hz: float = math.inf
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.efficiency <= 1.0:
+            raise DeviceError(f"efficiency: found {self.efficiency}; allowed: 0 to 1")
+        for name in ("dark_rate_hz", "dead_time_s", "jitter_s"):
+            value = getattr(self, name)
+            if not 0.0 <= value < math.inf:
+                raise DeviceError(f"{name}: found {value}; allowed: 0 or greater, and finite")
+        if not self.latching_rate_hz > 0.0:
+            raise DeviceError(
+                f"latching_rate_hz: found {self.latching_rate_hz}; allowed: greater than 0"
+            )
+
+    def dark_probability(self, gate_s: float) -> float:
+        """Chance of a click without light in a gate of this length, darks being Poissonian.
+
+        Raises:
+            DeviceError: On a negative length.
+        """
+        if not gate_s >= 0.0:
+            raise DeviceError(f"gate_s: found {gate_s}; allowed: 0 or greater")
+        return -math.expm1(-self.dark_rate_hz * gate_s)

@@ -1,0 +1,62 @@
+"""What the levels of the simulation have in common: patterns, gaps, tables, a batch of pulses."""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+ONE_BIN: Final[NDArray[np.uint8]] = np.array([1, 2, 3, 4, 8, 12], dtype=np.uint8)
+"""Click patterns in one bin alone."""
+BOTH_BINS: Final[NDArray[np.uint8]] = np.array([5, 6, 9, 10, 7, 11, 13, 14, 15], dtype=np.uint8)
+"""Click patterns with at least one early and at least one late click."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Draw:
+    """Pulses whose light must be seen.
+
+    Attributes:
+        pulses: Strictly increasing, (n,) int64.
+        kinds: What kind of candidate each is, (n,) uint8; the level knows.
+        n_covered: Pulses of the segment that are decided after these.
+    """
+
+    pulses: NDArray[np.int64]
+    kinds: NDArray[np.uint8]
+    n_covered: int
+
+
+def gap_scale(chance: float) -> float:
+    """-1 / ln(1 - chance), so that ⌊E · scale⌋ is a geometric gap if E is exponential."""
+    if chance == 0.0:
+        return math.inf
+    return 0.0 if chance == 1.0 else -1.0 / math.log1p(-chance)
+
+
+def alias_tables(chances: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+    """Tables to draw from 16 outcomes with one uniform number and one look-up.
+
+    With x uniform in [0, 16), i its integer part: the outcome is i if x - i < keep[i], else
+    other[i]. An outcome of chance 0 never comes. Source: Walker, ACM Trans. Math. Softw. 3, 253
+    (1977), and Vose, IEEE Trans. Softw. Eng. 17, 972 (1991).
+
+    Shapes: `chances` (n, 16), rows sum to 1; both results have its shape.
+    """
+    keep = chances * 16.0
+    other = np.empty(keep.shape, dtype=np.uint8)
+    for row, alias in zip(keep, other, strict=True):
+        most_likely = int(row.argmax())
+        alias[:] = most_likely
+        small = [i for i in range(16) if row[i] < 1.0]
+        large = [i for i in range(16) if row[i] >= 1.0]
+        while small and large:
+            i, j = small.pop(), large[-1]
+            alias[i] = j
+            row[j] -= 1.0 - row[i]
+            if row[j] < 1.0:
+                small.append(large.pop())
+        # Rounding leaves some outcomes a hair off 1; their own chance must not grow to it, or one
+        # that never happens would. What they lack falls to the most likely outcome.
+    return keep, other

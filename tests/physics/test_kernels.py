@@ -1,0 +1,137 @@
+"""The generator, its exponentials and the gaps, each against plain Python or its distribution."""
+
+import math
+
+import numpy as np
+import pytest
+from light_checks import FALSE_ALARM
+from numba import njit
+from scipy.stats import chisquare, expon, kstest, poisson
+
+from mdiqkd_net.physics import _kernels
+from mdiqkd_net.physics.sampling import alias_tables, gap_scale
+
+
+def python_words(state):
+    """xoshiro256++ in unbounded integers."""
+    s = [int(word) for word in state]
+    mask = 2**64 - 1
+
+    def rotated(word, n):
+        return ((word << n) | (word >> (64 - n))) & mask
+
+    while True:
+        yield (rotated((s[0] + s[3]) & mask, 23) + s[0]) & mask
+        t = (s[1] << 17) & mask
+        s[2] ^= s[0]
+        s[3] ^= s[1]
+        s[1] ^= s[2]
+        s[0] ^= s[3]
+        s[2] ^= t
+        s[3] = rotated(s[3], 45)
+
+
+def seeded(seed):
+    return _kernels.generator_state(np.random.SeedSequence(seed))
+
+
+def test_generator_gives_the_published_sequence():
+    """First outputs of xoshiro256++ from the state 1, 2, 3, 4, worked out by hand for two."""
+    state = np.array([1, 2, 3, 4], dtype=np.uint64)
+    got = [int(_kernels.next_word(state)) for _ in range(1000)]
+    # (1 + 4) << 23, plus 1; then the state is 7, 0, 2^18 + 2, 6 << 45 and the sum rotates.
+    assert got[0] == 5 * 2**23 + 1
+    assert got[1] == ((7 + (6 << 45)) << 23) % 2**64 + ((7 + (6 << 45)) >> 41) + 7
+    reference = python_words([1, 2, 3, 4])
+    assert got == [next(reference) for _ in range(1000)]
+
+
+def python_exponential(words):
+    """The ziggurat with edges from its definition: equal areas under exp(-x)."""
+    edge, area = 7.69711747013104972, 0.0039496598225815571993
+    edges = [edge]
+    while len(edges) < 255:
+        edges.insert(0, -math.log(math.exp(-edges[0]) + area / edges[0]))
+    edges = [0.0, *edges]
+    beyond = 0.0
+    while True:
+        word = next(words)
+        layer, j = word % 256, word >> 11
+        width = edges[layer] if layer else area / math.exp(-edge)
+        x = j * (width * 2.0**-53)
+        if j < int((edges[layer - 1] if layer else edge) / width * 2.0**53):
+            return beyond + x
+        if layer == 0:
+            beyond += edge
+            continue
+        low, high = math.exp(-edges[layer]), math.exp(-edges[layer - 1])
+        if low + (high - low) * (next(words) >> 11) * 2.0**-53 < math.exp(-x):
+            return beyond + x
+
+
+def test_exponentials_are_those_of_plain_python():
+    state = seeded(4)
+    words = python_words(state.copy())
+    got = [_kernels.exponential(state) for _ in range(5_000)]
+    np.testing.assert_allclose(got, [python_exponential(words) for _ in range(5_000)], rtol=1e-13)
+
+
+@njit
+def exponentials(state, n):
+    return np.array([_kernels.exponential(state) for _ in range(n)])
+
+
+def test_exponentials_are_exponential():
+    """The whole distribution, and the tail beyond the ziggurat's edge; false alarm 1e-6 each."""
+    state = seeded(5)
+    sample = exponentials(state, 1_000_000)
+    assert kstest(sample, expon.cdf).pvalue > FALSE_ALARM
+    mean = sample.size * math.exp(-7.69711747013104972)
+    tail = int((sample > 7.69711747013104972).sum())
+    assert min(poisson.cdf(tail, mean), poisson.sf(tail - 1, mean)) > FALSE_ALARM / 2
+
+
+def gaps_of(p, n, seed):
+    pulses = np.empty(n, dtype=np.int64)
+    got, _ = _kernels.draw_candidates(seeded(seed), gap_scale(p), 0, 2**53, pulses)
+    assert got == n
+    return np.diff(pulses, prepend=-1)
+
+
+@pytest.mark.parametrize("p", [0.5, 0.05])
+def test_gaps_are_geometric(p):
+    n = 300_000
+    gaps = gaps_of(p, n, 9)
+    cut = int(math.log(50 / n) / math.log1p(-p))
+    k = np.arange(1, cut + 1)
+    mean = np.append(n * p * (1 - p) ** (k - 1), n * (1 - p) ** cut)
+    observed = np.bincount(np.minimum(gaps, cut + 1), minlength=cut + 2)[1:]
+    assert chisquare(observed, mean).pvalue > FALSE_ALARM
+
+
+def test_gaps_at_a_tiny_chance_are_exponential():
+    p = 1e-10
+    assert kstest(gaps_of(p, 50_000, 10) * p, expon.cdf).pvalue > FALSE_ALARM
+
+
+def test_a_chance_of_one_skips_nothing_and_of_zero_everything():
+    assert (gaps_of(1.0, 1000, 11) == 1).all()
+    pulses = np.empty(10, dtype=np.int64)
+    assert _kernels.draw_candidates(seeded(1), gap_scale(0.0), 3, 2**53, pulses) == (0, 2**53)
+
+
+def test_alias_tables_hold_the_chances_and_nothing_else():
+    rng = np.random.default_rng(2)
+    chances = rng.random((500, 16)) ** rng.integers(1, 40, (500, 1))
+    chances[:, 3] = 0.0
+    chances[0] = np.eye(16)[5]
+    chances[1] = 1.0 / 16.0
+    chances /= chances.sum(axis=1, keepdims=True)
+    keep, other = alias_tables(chances)
+    kept = np.clip(keep, 0.0, 1.0) / 16.0
+    found = kept.copy()
+    for row, alias, own in zip(found, other, kept, strict=True):
+        np.add.at(row, alias, 1.0 / 16.0 - own)
+    np.testing.assert_allclose(found, chances, atol=1e-15)
+    assert (found[2:, 3] == 0.0).all()
+    assert (found[0] > 0.0).sum() == 1
