@@ -11,7 +11,7 @@ from mdiqkd_net.physics._kernels import exponential, uniform
 def draw_clusters(  # numba kernels take no keywords
     state: NDArray[np.uint64],
     scale: float,
-    scale_single: float,
+    scale_click: float,
     memory: int,
     n_pulses: int,
     progress: NDArray[np.int64],
@@ -19,24 +19,24 @@ def draw_clusters(  # numba kernels take no keywords
     pulses: NDArray[np.int64],
     kinds: NDArray[np.uint8],
 ) -> int:
-    """Fill `pulses` with the next candidates: singles that may matter, then their coincidence.
+    """Fill `pulses` with the next candidates: clicks that may matter, then the event they precede.
 
-    The gap to the next coincidence candidate is geometric. From there single candidates are drawn
+    The gap to the next event candidate is geometric. From there click candidates are drawn
     backward, geometrically, too, down to the first stretch of `memory` pulses without any, or to
-    the previous coincidence candidate: pulses from there down are decided already.
+    the previous event candidate: pulses from there down are decided already.
 
     Args:
         state: Of the generator, (4,) uint64, changed in place.
-        scale: -1 / ln(1 - chance of a coincidence candidate), at least 0.
-        scale_single: Likewise of a single candidate.
+        scale: -1 / ln(1 - chance of an event candidate), at least 0.
+        scale_click: Likewise of a click candidate.
         memory: Pulses before a pulse that matter for it.
         n_pulses: Of the segment.
-        progress: (4,) changed in place: one past the last coincidence candidate, or `n_pulses` if
+        progress: (4,) changed in place: one past the last event candidate, or `n_pulses` if
             no more come; the same for the one before; how many candidates are waiting; whether more
             have to be drawn before them, for which `waiting` must grow if it is full.
         waiting: (room,) candidates that are drawn and not yet given out, latest first.
         pulses: Output, (n,) int64.
-        kinds: Output, (n,) uint8: 0 coincidence candidate, 1 single candidate.
+        kinds: Output, (n,) uint8: 0 event candidate, 1 click candidate.
 
     Returns:
         How many candidates there are.
@@ -47,7 +47,7 @@ def draw_clusters(  # numba kernels take no keywords
         if walking:
             at = waiting[n_waiting - 1]
             while n_waiting < waiting.shape[0]:
-                skipped = exponential(state) * scale_single
+                skipped = exponential(state) * scale_click
                 if skipped >= np.float64(memory) or skipped >= np.float64(at - earliest):
                     walking = 0
                     break
@@ -61,7 +61,7 @@ def draw_clusters(  # numba kernels take no keywords
             pulses[n] = waiting[n_waiting]
             kinds[n] = 1
             n += 1
-            if n_waiting == 0:  # the coincidence candidate lies at the bottom
+            if n_waiting == 0:  # the event candidate lies at the bottom
                 kinds[n - 1] = 0
         if n == pulses.shape[0] or position >= n_pulses:
             break
@@ -168,18 +168,23 @@ def detect(
 
 
 @njit(cache=True, nogil=True)
-def _push(heap: NDArray[np.int64], n: int, key: int) -> NDArray[np.int64]:
-    """Put a key into a binary heap of n keys; returns the heap, longer if need be."""
-    if n == heap.shape[0]:
-        longer = np.empty(2 * n, dtype=np.int64)
-        longer[:n] = heap
-        heap = longer
+def _with_room(array: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """The array, or one twice as long with the same contents if n entries fill it."""
+    if n < array.shape[0]:
+        return array
+    longer = np.empty(2 * n, dtype=np.int64)
+    longer[:n] = array
+    return longer
+
+
+@njit(cache=True, nogil=True)
+def _push(heap: NDArray[np.int64], n: int, key: int) -> None:
+    """Put a key into a binary heap of n keys that has room for it."""
     i = n
     while i > 0 and heap[(i - 1) >> 1] > key:
         heap[i] = heap[(i - 1) >> 1]
         i = (i - 1) >> 1
     heap[i] = key
-    return heap
 
 
 @njit(cache=True, nogil=True)
@@ -215,9 +220,8 @@ def make_clicks(
     pulses: NDArray[np.int64],
     states_alice: NDArray[np.uint8],
     states_bob: NDArray[np.uint8],
-    clicked: NDArray[np.int64],
-    registered: NDArray[np.uint8],
-) -> tuple[int, NDArray[np.int64], NDArray[np.uint8], NDArray[np.int64], int]:
+    clicks: NDArray[np.int64],
+) -> tuple[int, NDArray[np.int64], int, NDArray[np.int64]]:
     """Every registered click below `n_covered`, gate by gate in order of time.
 
     Afterpulses wait in a heap as 4 pulse + 2 bin + detector. Light, darks and afterpulses of one
@@ -240,11 +244,11 @@ def make_clicks(
             or darks are among them.
         states_alice: (n,) states at the candidates.
         states_bob: (n,) states at the candidates.
-        clicked: Output, at least (1,), replaced by a longer one if need be.
-        registered: Likewise, of the same length.
+        clicks: Output, at least (1,), replaced by a longer one if need be.
 
     Returns:
-        How many pulses have a registered click, those pulses and their patterns, and the heap.
+        How many pulses have a registered click; those, as 16 pulse + pattern; how many afterpulses
+        are to come; those.
     """
     n = 0
     i = 0
@@ -283,17 +287,12 @@ def make_clicks(
                 skipped = exponential(state) * afterpulse_scales[k >> 1]
                 if skipped < 1e15:  # beyond any segment
                     gate = 2 * (pulse + first[m, k & 1] + int(skipped)) + (k & 1)
-                    heap = _push(heap, n_heap, 2 * gate + d)
+                    heap = _with_room(heap, n_heap)
+                    _push(heap, n_heap, 2 * gate + d)
                     n_heap += 1
         if pattern == 0:
             continue
-        if n == clicked.shape[0]:
-            more_clicked = np.empty(2 * n, dtype=np.int64)
-            more_registered = np.empty(2 * n, dtype=np.uint8)
-            more_clicked[:n] = clicked
-            more_registered[:n] = registered
-            clicked, registered = more_clicked, more_registered
-        clicked[n] = pulse
-        registered[n] = pattern
+        clicks = _with_room(clicks, n)
+        clicks[n] = 16 * pulse + pattern
         n += 1
-    return n, clicked, registered, heap, n_heap
+    return n, clicks, n_heap, heap

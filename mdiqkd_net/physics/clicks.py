@@ -84,8 +84,7 @@ class ClickDetection:
         afterpulses fall into the batch.
         """
         gates = self._level.gates
-        room = max(64, draw.pulses.size)
-        n, pulses, patterns, self._afterpulses, self._n_afterpulses = _click_kernels.make_clicks(
+        n, clicks, self._n_afterpulses, self._afterpulses = _click_kernels.make_clicks(
             self._state,
             *self._level.tables,
             gates.reach,
@@ -100,10 +99,9 @@ class ClickDetection:
             draw.pulses,
             states_alice,
             states_bob,
-            np.empty(room, dtype=np.int64),
-            np.empty(room, dtype=np.uint8),
+            np.empty(max(64, draw.pulses.size), dtype=np.int64),
         )
-        return pulses[:n].copy(), patterns[:n].copy()
+        return clicks[:n] >> 4, (clicks[:n] & 15).astype(np.uint8)
 
     def detect(
         self, draw: Draw, states_alice: NDArray[np.uint8], states_bob: NDArray[np.uint8]

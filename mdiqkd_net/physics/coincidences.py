@@ -11,50 +11,52 @@ from numpy.typing import NDArray
 from mdiqkd_net.physics import _click_kernels
 from mdiqkd_net.physics._kernels import generator_state
 from mdiqkd_net.physics.gates import Gates
-from mdiqkd_net.physics.sampling import BOTH_BINS, ONE_BIN, Draw, alias_tables, gap_scale
+from mdiqkd_net.physics.sampling import Draw, alias_tables, gap_scale
 
-COINCIDENCE, SINGLE = range(2)
-"""Kinds of candidates."""
+EVENT, CLICK = range(2)
+"""Kinds of candidates: pulses that may become an event, and pulses that may click."""
 
 
 class CoincidenceLevel:
     """Sampling tables of one pair of users, made of public numbers alone.
 
-    Every pulse tosses two coins, independent of each other and of everything else: heads with
-    probability `bound` makes it a coincidence candidate, otherwise heads with `bound_single` makes
-    it a single candidate. With p(P) the chance of the raw pattern P for the states of the pulse and
-    p_c its sum over patterns in both bins, a coincidence candidate shows P with chance p(P) / bound
-    if P is in both bins, and (1 - p_c / bound) p(P) / (1 - p_c) if it is in one. A single candidate
-    shows a P in one bin with chance p(P) / (1 - p_c) / bound_single. Together that is p(P).
+    A raw pattern is *promising* if live detectors register clicks in both bins. Every pulse tosses
+    two coins, independent of each other and of everything else: heads with probability `bound`
+    makes it an event candidate, otherwise heads with `bound_click` makes it a click candidate. With
+    p(P) the chance of the raw pattern P for the states of the pulse and p_e its sum over promising
+    patterns, an event candidate shows P with chance p(P) / bound if P is promising, and with
+    (1 - p_e / bound) p(P) / (1 - p_e) if it is another click. A click candidate shows one of those
+    with chance p(P) / (1 - p_e) / bound_click. Together that is p(P) for every P.
 
     Args:
         patterns: Of `optics.raw_patterns`, (49, 16).
         gates: Of the detectors; afterpulses are not for this level.
 
     Attributes:
-        bound: The largest chance of raw clicks in both bins, over all pairs of states.
-        bound_single: The largest chance of a raw click given that not both bins have one.
+        bound: The largest chance of a promising pattern, over all pairs of states.
+        bound_click: The largest chance of another click given that no pattern is promising.
         chances: (2, 49, 16) of the raw patterns, by kind of candidate.
     """
 
     def __init__(self, patterns: NDArray[np.float64], gates: Gates) -> None:
-        both = patterns[:, BOTH_BINS].sum(axis=1)
-        self.bound = min(1.0, float(both.max()))
-        one_bin = np.zeros((patterns.shape[0], len(ONE_BIN)))
-        np.divide(patterns[:, ONE_BIN], 1.0 - both[:, None], out=one_bin, where=both[:, None] < 1.0)
-        self.bound_single = min(1.0, float(one_bin.sum(axis=1).max()))
+        promising, others = _promising(gates)
+        event = patterns[:, promising].sum(axis=1)
+        self.bound = min(1.0, float(event.max()))
+        click = np.zeros((patterns.shape[0], others.size))
+        np.divide(patterns[:, others], 1.0 - event[:, None], out=click, where=event[:, None] < 1.0)
+        self.bound_click = min(1.0, float(click.sum(axis=1).max()))
         chances = np.zeros((2, *patterns.shape))
         if self.bound > 0.0:
-            accept = np.minimum(both / self.bound, 1.0)
-            chances[COINCIDENCE][:, BOTH_BINS] = patterns[:, BOTH_BINS] / self.bound
-            chances[COINCIDENCE][:, ONE_BIN] = (1.0 - accept)[:, None] * one_bin
-        if self.bound_single > 0.0:
-            chances[SINGLE][:, ONE_BIN] = one_bin / self.bound_single
+            accept = np.minimum(event / self.bound, 1.0)
+            chances[EVENT][:, promising] = patterns[:, promising] / self.bound
+            chances[EVENT][:, others] = (1.0 - accept)[:, None] * click
+        if self.bound_click > 0.0:
+            chances[CLICK][:, others] = click / self.bound_click
         chances[..., 0] = np.maximum(1.0 - chances.sum(axis=-1), 0.0)
         self.chances = chances
         self.tables = alias_tables(chances.reshape(-1, 16))
         self.reach = gates.reach
-        self.memory = gates.memory if self.bound_single > 0.0 else 0
+        self.memory = gates.memory if self.bound_click > 0.0 else 0
 
     def drawing(self, seed: np.random.SeedSequence, n_pulses: int) -> "CoincidenceDrawing":
         """Start to draw the candidates of a segment of at most 2^53 pulses."""
@@ -73,7 +75,7 @@ class CoincidenceDrawing:
     ) -> None:
         self._level = level
         self._state = generator_state(seed)
-        self._scales = gap_scale(level.bound), gap_scale(level.bound_single)
+        self._scales = gap_scale(level.bound), gap_scale(level.bound_click)
         self._n_pulses = n_pulses
         self._progress = np.array([0 if level.bound > 0.0 else n_pulses, 0, 0, 0], dtype=np.int64)
         self._waiting = np.empty(64, dtype=np.int64)
@@ -135,3 +137,18 @@ class CoincidenceDetection:
             registered,
         )
         return clicked[:n].copy(), registered[:n].copy()
+
+
+def _promising(gates: Gates) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Raw patterns that live detectors register in both bins, and all other clicks.
+
+    Dead detectors register less; clicks in both bins of one detector whose dead time spans the bins
+    leave one bin in any case.
+    """
+    patterns = np.arange(1, 16)
+    early, late = patterns & 3, patterns >> 2
+    if gates.reach[0, 1] > 0:  # the late click must come from the other detector
+        crossed = (((early & 1) & (late >> 1)) | ((early >> 1) & (late & 1))) > 0
+    else:
+        crossed = (early > 0) & (late > 0)
+    return patterns[crossed], patterns[~crossed]

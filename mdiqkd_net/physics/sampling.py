@@ -1,16 +1,10 @@
-"""What the levels of the simulation have in common: patterns, gaps, tables, a batch of pulses."""
+"""What the levels of the simulation have in common: gaps, tables, a batch of pulses."""
 
 import math
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-
-ONE_BIN: Final[NDArray[np.uint8]] = np.array([1, 2, 3, 4, 8, 12], dtype=np.uint8)
-"""Click patterns in one bin alone."""
-BOTH_BINS: Final[NDArray[np.uint8]] = np.array([5, 6, 9, 10, 7, 11, 13, 14, 15], dtype=np.uint8)
-"""Click patterns with at least one early and at least one late click."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,6 +5,7 @@ Run with -s for the figures: pytest -s tests/bench/test_light_ratios.py
 
 import time
 
+import msgspec
 import numpy as np
 import pytest
 from naive_light import LINKS, SOURCE, run_naive
@@ -17,20 +18,34 @@ from mdiqkd_net.physics.time_bin import light_table
 
 N_NAIVE = 5_000_000
 
+LEVELS = {
+    "coincidences, no memory": ({}, {name: link[3] for name, link in LINKS.items()}),
+    "coincidences, 20 ns": (
+        {"dead_time_s": 20e-9},
+        {"20 dB": 300, "30 dB": 5_000, "40 dB": 50_000, "25 + 25 km": 30},
+    ),
+    "clicks, 20 ns, 2 % afterpulses": (
+        {"level": "click", "dead_time_s": 20e-9, "afterpulse_probability": 0.02},
+        {"20 dB": 8, "30 dB": 25, "40 dB": 80, "25 + 25 km": 5},
+    ),
+}
+"""Keys of the receiver, and how many times faster than the loop each link must be, at 1 GHz. The
+loop knows no memory: one that did would be slower."""
 
-def optics_of(link):
+
+def optics_of(link, **changes):
     loss_db, source, receiver, _ = link
     return SimulatedReceiver(
-        receiver=receiver,
+        receiver=msgspec.structs.replace(receiver, **changes),
         transmittances=(10 ** (-loss_db / 20),) * 2,
         light=(light_table(source),) * 2,
         seed=1,
     )
 
 
-def run_fast(link, n_pulses):
+def run_fast(link, n_pulses, **changes):
     """Candidates, events, CPU seconds of everything a run needs: gaps, both settings, clicks."""
-    optics, source = optics_of(link), link[1]
+    optics, source = optics_of(link, **changes), link[1]
     start = time.process_time()
     alice, bob = SegmentSettings(b"a" * 32, source), SegmentSettings(b"b" * 32, source)
     optics.begin(Segment(0, 0, n_pulses))
@@ -43,25 +58,28 @@ def run_fast(link, n_pulses):
 
 
 @pytest.mark.parametrize("name", LINKS)
-def test_skipping_beats_a_loop_over_every_pulse(name):
-    """Goals leave a wide margin for busy machines; event rates agree (false alarm 1e-6)."""
-    link = LINKS[name]
-    n_fast = int(6e6 / optics_of(link).bound)
+@pytest.mark.parametrize("what", LEVELS)
+def test_skipping_beats_a_loop_over_every_pulse(what, name):
+    """Best of three each. Without memory, event rates agree (false alarm 1e-6)."""
+    link, (changes, goals) = LINKS[name], LEVELS[what]
+    n_fast = int(2e6 / optics_of(link, **changes).bound)
     run_naive(link, 1000)  # compile
-    run_fast(link, 100_000)
-    few, slow_s = run_naive(link, N_NAIVE)
-    n_candidates, many, fast_s = run_fast(link, n_fast)
+    run_fast(link, 100_000, **changes)
+    few, slow_s = min((run_naive(link, N_NAIVE) for _ in range(3)), key=lambda run: run[1])
+    runs = [run_fast(link, n_fast, **changes) for _ in range(3)]
+    n_candidates, many, fast_s = min(runs, key=lambda run: run[2])
     slow, fast = N_NAIVE / slow_s, n_fast / fast_s
     print(  # noqa: T201
-        f"\n{name}: loop {slow:.2e} pulses/s, skipping {fast:.2e} pulses/s, ratio "
+        f"\n{name}, {what}: loop {slow:.2e} pulses/s, skipping {fast:.2e} pulses/s, ratio "
         f"{fast / slow:.0f}; {n_candidates / n_fast:.4g} candidates and {many / n_fast:.4g} "
         f"events per pulse, {fast_s / n_candidates * 1e9:.0f} ns per candidate, "
         f"{1e10 / fast:.3g} s per 1e10 pulses"
     )
-    assert fast / slow > link[3]
-    # The skipping sample is so much larger that its own scatter does not matter.
-    mean = many * N_NAIVE / n_fast
-    assert min(poisson.cdf(few, mean), poisson.sf(few - 1, mean)) > 5e-7
+    assert fast / slow > goals[name]
+    if not changes:
+        # The skipping sample is so much larger that its own scatter does not matter.
+        mean = many * N_NAIVE / n_fast
+        assert min(poisson.cdf(few, mean), poisson.sf(few - 1, mean)) > 5e-7
 
 
 def ns_per_candidate(work, repetitions=100):
@@ -76,24 +94,16 @@ def ns_per_candidate(work, repetitions=100):
 
 
 def test_costs_underneath():
-    """Each step on a candidate costs less than the loop spends on a pulse, or twice for clicks."""
+    """Each step on a candidate costs less than the loop spends on a pulse."""
     loop = run_naive(LINKS["20 dB"], N_NAIVE)[1] / N_NAIVE * 1e9
     chosen = SegmentSettings(b"a" * 32, SOURCE)
-    # Both arms alike, y0 with y0 is accepted at a rate `share`; vacuum never is but for darks.
     vacuum, y0 = np.zeros(BATCH, dtype=np.uint8), np.full(BATCH, 3, dtype=np.uint8)
-    events = []
     draw = ns_per_candidate(lambda optics, _: optics.next_candidates())
     settings = ns_per_candidate(lambda _, batch: chosen.states_at(batch.pulses))
     reject = ns_per_candidate(lambda optics, batch: optics.detect(batch, vacuum, vacuum))
-    mixed = ns_per_candidate(
-        lambda optics, batch: events.append(optics.detect(batch, y0, y0).pulses.size)
-    )
-    share = np.mean(events) / BATCH
-    accept = (mixed - (1 - share) * reject) / share
+    mixed = ns_per_candidate(lambda optics, batch: optics.detect(batch, y0, y0))
     print(  # noqa: T201
-        f"\nns per candidate: draw {draw:.1f}, settings of one user {settings:.1f}, reject "
-        f"{reject:.1f}, accept with interference in both bins {accept:.0f}; "
-        f"the loop's pulse {loop:.0f}"
+        f"\nns per candidate: draw {draw:.1f}, settings of one user {settings:.1f}, detect "
+        f"vacuum {reject:.1f}, detect y0 with y0 {mixed:.1f}; the loop's pulse {loop:.0f}"
     )
-    assert max(draw, settings, reject) < loop
-    assert accept < 2 * loop
+    assert max(draw, settings, reject, mixed) < loop

@@ -130,7 +130,7 @@ def test_clicks_do_not_depend_on_the_batches(name, sizes):
     segment = Segment(number=3, first_pulse=10**9, n_pulses=40_000)
     whole = clicks_of(optics_of(link), segment, [10**6])
     cut = clicks_of(optics_of(link), segment, sizes)
-    assert whole[0].size > 3
+    assert whole[0].size > 2
     np.testing.assert_array_equal(whole[0], cut[0])
     np.testing.assert_array_equal(whole[1], cut[1])
 

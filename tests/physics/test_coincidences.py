@@ -20,7 +20,7 @@ from scipy.stats import binomtest, chi2_contingency
 
 from mdiqkd_net.blocks import EARLY_0, EARLY_1, LATE_0, LATE_1
 from mdiqkd_net.physics import _click_kernels, _kernels
-from mdiqkd_net.physics.coincidences import COINCIDENCE, SINGLE
+from mdiqkd_net.physics.coincidences import CLICK, EVENT
 from mdiqkd_net.physics.dead_time import registered_patterns
 from mdiqkd_net.physics.gates import gates_of
 from mdiqkd_net.physics.optics import raw_patterns
@@ -104,6 +104,12 @@ def test_neighboring_events_are_as_far_apart_as_in_a_loop():
     assert chi2_contingency(table).pvalue > FALSE_ALARM
 
 
+def test_dead_time_that_spans_the_bins_halves_the_candidates():
+    """Both clicks in one detector cannot become an event then, so nobody need look for them."""
+    ideal, dead = level(LINKS["20 dB"]), level(WITH_MEMORY["20 dB, 20 ns"])
+    assert dead.bound == pytest.approx(ideal.bound / 2, rel=0.02)
+
+
 def test_dead_time_that_spans_the_bins_leaves_no_psi_plus():
     counts = simulate(WITH_MEMORY["20 dB, 20 ns"], 20_000_000, seed=13)
     assert counts[:, PSI_MINUS_PATTERNS].sum() > 1000
@@ -154,10 +160,9 @@ def test_the_two_coins_of_a_pulse_add_up_to_its_raw_patterns(name):
     receiver, transmittances, light = link = WITH_MEMORY[name]
     made = level(link)
     found = (
-        made.bound * made.chances[COINCIDENCE]
-        + (1 - made.bound) * made.bound_single * made.chances[SINGLE]
+        made.bound * made.chances[EVENT] + (1 - made.bound) * made.bound_click * made.chances[CLICK]
     )
-    found[:, 0] += (1 - made.bound) * (1 - made.bound_single)
+    found[:, 0] += (1 - made.bound) * (1 - made.bound_click)
     raw = raw_patterns(receiver=receiver, transmittances=transmittances, light=light)
     np.testing.assert_allclose(found, raw, rtol=1e-10, atol=1e-15)
     assert made.chances.min() >= 0.0
@@ -170,13 +175,13 @@ def python_clusters(scales, memory, state, n_pulses):
         skipped = int(_kernels.exponential(state) * scales[0])
         if position + skipped >= n_pulses:
             return asked
-        cluster = [(position + skipped, COINCIDENCE)]
+        cluster = [(position + skipped, EVENT)]
         while memory:
             skipped = int(_kernels.exponential(state) * scales[1])
             before = cluster[-1][0] - 1 - skipped
             if skipped >= memory or before < position:
                 break
-            cluster.append((before, SINGLE))
+            cluster.append((before, CLICK))
         asked += cluster[::-1]
         position = cluster[0][0] + 1
 
@@ -203,7 +208,7 @@ def test_no_pulse_is_asked_about_twice_however_dense_the_clicks():
     link = with_(LINKS["bright"], dead_time_s=200e-9)
     pulses = np.concatenate([draw.pulses for draw, *_ in draws(link, 100_000, 1, batch=777)])
     assert (np.diff(pulses) > 0).all()
-    assert pulses.size > 0.9 * level(link).bound_single * 100_000
+    assert pulses.size > 0.9 * level(link).bound_click * 100_000
 
 
 def python_registered(raw, pulse, reach, last):
