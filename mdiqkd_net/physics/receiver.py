@@ -1,4 +1,4 @@
-"""The relay's receiver at one of its levels: what each can represent, and what it refuses."""
+"""The relay's receiver at one of its levels, with the tables of a pair of users."""
 
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
@@ -11,7 +11,8 @@ from mdiqkd_net.params import ReceiverParams
 from mdiqkd_net.physics.clicks import ClickLevel
 from mdiqkd_net.physics.coincidences import CoincidenceLevel
 from mdiqkd_net.physics.detectors import detector_of
-from mdiqkd_net.physics.gates import Gates, gates_of
+from mdiqkd_net.physics.gates import Gates
+from mdiqkd_net.physics.levels import check_level
 from mdiqkd_net.physics.optics import raw_patterns
 from mdiqkd_net.physics.sampling import Draw
 
@@ -58,7 +59,7 @@ LEVELS: Final[Mapping[str, Callable[[NDArray[np.float64], Gates], Level]]] = {
     "coincidence": CoincidenceLevel,
     "click": ClickLevel,
 }
-"""By the name that `receiver.level` gives: a function of raw patterns and gates."""
+"""By the names of `levels.AVAILABLE`: a function of raw patterns and gates."""
 
 
 def level_of(
@@ -79,16 +80,7 @@ def level_of(
     Raises:
         DeviceError: On numbers that no receiver has, and on what the level cannot represent.
     """
-    if receiver.level not in LEVELS:
-        raise DeviceError(
-            f"level: found {receiver.level!r}; allowed in this version: {', '.join(LEVELS)}"
-        )
-    gates = gates_of(receiver, pulse_rate_hz)
-    if receiver.level == "coincidence" and gates.afterpulse_probability > 0.0:
-        raise DeviceError(
-            f"afterpulse_probability: found {gates.afterpulse_probability} at the level "
-            "coincidence; allowed: 0, or the level click, which makes every click"
-        )
+    gates = check_level(receiver, pulse_rate_hz)
     patterns = raw_patterns(receiver=receiver, transmittances=transmittances, light=light)
     _check_latching(receiver, patterns, pulse_rate_hz)
     return LEVELS[receiver.level](patterns, gates)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, TypeVar
 
 from msgspec import Meta, Struct
 
-from mdiqkd_net.errors import ConfigError
+from mdiqkd_net.errors import ConfigError, DeviceError
 from mdiqkd_net.params import (
     MAX_PULSES,
     BellStateName,
@@ -15,6 +15,7 @@ from mdiqkd_net.params import (
     Source,
     parse_toml,
 )
+from mdiqkd_net.physics.levels import check_level
 
 NodeId = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 
@@ -55,6 +56,12 @@ class CharlesConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     device: SimulatedDevice
     pulse_rate_hz: Annotated[int, Meta(ge=1, le=10**11)] = 10**9
     segment_pulses: Annotated[int, Meta(ge=1, le=2**40)] = 2 * 10**9
+
+    def __post_init__(self) -> None:
+        try:
+            check_level(self.device.receiver, self.pulse_rate_hz)
+        except DeviceError as error:
+            raise ValueError(f"device.receiver: {error}") from None
 
 
 class Peer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

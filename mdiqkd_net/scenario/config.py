@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from mdiqkd_net.blocks import CATEGORIES
-from mdiqkd_net.errors import ConfigError
+from mdiqkd_net.errors import ConfigError, DeviceError
 from mdiqkd_net.keys.identity import check_node
 from mdiqkd_net.keys.pki import AUTHORITY
 from mdiqkd_net.params import (
@@ -18,6 +18,7 @@ from mdiqkd_net.params import (
     Security,
     UserLink,
 )
+from mdiqkd_net.physics.levels import check_level
 from mdiqkd_net.runtime import config as configuration
 from mdiqkd_net.scenario import topology
 from mdiqkd_net.scenario.topology import UserPair
@@ -87,6 +88,10 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         except ConfigError as error:
             raise ValueError(str(error)) from None
         self.link(pairs[0])  # raises if the Bell states are impossible
+        try:
+            check_level(self.receiver, self.pulse_rate_hz)
+        except DeviceError as error:
+            raise ValueError(f"receiver: {error}") from None
         if self.measured is not None and len(pairs) != 1:
             raise ValueError(
                 f"measured: found published counts for {len(pairs)} pairs; allowed: for one pair"

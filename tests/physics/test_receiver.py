@@ -7,11 +7,14 @@ from mdiqkd_net.errors import ConfigError, DeviceError
 from mdiqkd_net.params import ReceiverParams, parse_toml
 from mdiqkd_net.physics.clicks import ClickLevel
 from mdiqkd_net.physics.coincidences import CoincidenceLevel
+from mdiqkd_net.physics.levels import AVAILABLE
+from mdiqkd_net.physics.receiver import LEVELS
 
 DIM = (params(), (1e-3, 1e-3), LINKS["20 dB"][2])
 
 
 def test_levels_are_chosen_by_name():
+    assert set(LEVELS) == set(AVAILABLE)
     assert isinstance(level(DIM), CoincidenceLevel)
     assert isinstance(level(with_(DIM, level="click")), ClickLevel)
 

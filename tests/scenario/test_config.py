@@ -52,6 +52,23 @@ def test_what_cannot_be_run_is_refused_by_file_and_key(write_scenario, options, 
 
 
 @pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ('level = "tag"', "receiver: level: found 'tag'; allowed in this version: coincidence, "),
+        ('detector = "spad_ingaas"', "receiver: afterpulse_probability: found 0.02 at the level"),
+        ('detector = "eye"', "receiver: detector: found 'eye'; allowed: ideal, "),
+        ("bin_separation_s = 2e-9", "receiver: bin_separation_s: found 2e-09; allowed: above 0"),
+    ],
+)
+def test_a_receiver_that_cannot_be_simulated_is_refused_before_anything_starts(
+    write_scenario, line, expected
+):
+    text = write_scenario().read_text()
+    text = text.replace("mode_overlap = 0.98", f"mode_overlap = 0.98\n{line}")
+    assert expected in refusal(write_scenario(text))
+
+
+@pytest.mark.parametrize(
     ("counts", "errors", "expected"),
     [
         ("qq = 3", "", "counts: found category 'qq'"),

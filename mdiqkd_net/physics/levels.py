@@ -1,0 +1,30 @@
+"""What each level of the simulation can represent, known before there is any light."""
+
+from typing import Final
+
+from mdiqkd_net.errors import DeviceError
+from mdiqkd_net.params import ReceiverParams
+from mdiqkd_net.physics.gates import Gates, gates_of
+
+AVAILABLE: Final = ("coincidence", "click")
+"""Values of `receiver.level` that this version can simulate."""
+
+
+def check_level(receiver: ReceiverParams, pulse_rate_hz: float) -> Gates:
+    """The gates of a receiver, if its level can represent its detectors.
+
+    Raises:
+        DeviceError: On a level that is not available, on numbers that no detector has, and on an
+            effect that the level cannot represent, with the level that can.
+    """
+    if receiver.level not in AVAILABLE:
+        raise DeviceError(
+            f"level: found {receiver.level!r}; allowed in this version: {', '.join(AVAILABLE)}"
+        )
+    gates = gates_of(receiver, pulse_rate_hz)
+    if receiver.level == "coincidence" and gates.afterpulse_probability > 0.0:
+        raise DeviceError(
+            f"afterpulse_probability: found {gates.afterpulse_probability} at the level "
+            "coincidence; allowed: 0, or the level click, which makes every click"
+        )
+    return gates

@@ -1,0 +1,42 @@
+import pytest
+
+from mdiqkd_net.errors import ConfigError
+from mdiqkd_net.params import parse_toml
+from mdiqkd_net.runtime.config import CharlesConfig
+
+TEXT = """
+node = "charles"
+listen = "127.0.0.1:0"
+pulse_rate_hz = 1_000_000_000
+tls = {{ authority = "a", certificate = "b", private_key = "c" }}
+
+[device]
+type = "simulated"
+light_listen = "127.0.0.1:0"
+fibers = {{}}
+
+[device.receiver]
+efficiency = 0.5
+dark_probability = 1e-7
+misalignment = 0.0
+mode_overlap = 1.0
+{more}
+"""
+
+
+def test_a_relay_with_a_detector_that_forgets_nothing():
+    config = parse_toml(TEXT.format(more="dead_time_s = 20e-9"), CharlesConfig, "c.toml")
+    assert config.device.receiver.dead_time_s == 20e-9
+
+
+@pytest.mark.parametrize(
+    ("more", "word"),
+    [
+        ('level = "tag"', "device.receiver: level: found 'tag'; allowed in this version: coin"),
+        ("jitter_s = 1e-9", "device.receiver: jitter_s: found 1e-09"),
+        ("afterpulse_probability = 0.1", "device.receiver: .* or the level click"),
+    ],
+)
+def test_a_relay_refuses_what_it_cannot_simulate_when_it_starts(more, word):
+    with pytest.raises(ConfigError, match=word):
+        parse_toml(TEXT.format(more=more), CharlesConfig, "c.toml")
