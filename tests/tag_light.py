@@ -7,7 +7,7 @@ import numpy as np
 from scipy.stats import chisquare
 
 from mdiqkd_net.physics.clock import PulseClock
-from mdiqkd_net.physics.receiver import generator_state
+from mdiqkd_net.physics.sampling import generator_state
 from mdiqkd_net.physics.tags import TagDetector, TagMaker, draw_candidates, tag_tables
 
 BINS_PS = (250.0, 750.0)

@@ -4,7 +4,40 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from mdiqkd_net.physics._kernels import exponential, uniform
+from mdiqkd_net.physics._draws import exponential, uniform
+
+
+@njit(cache=True, nogil=True)
+def draw_candidates(
+    state: NDArray[np.uint64],
+    scale: float,
+    position: int,
+    n_pulses: int,
+    pulses: NDArray[np.int64],
+) -> tuple[int, int]:
+    """Fill `pulses` with the next candidates after `position` pulses have been decided.
+
+    Gaps are geometric: floor(-E / ln(1 - bound)) pulses are passed over, E exponential.
+
+    Args:
+        state: Of the generator, (4,) uint64, changed in place.
+        scale: -1 / ln(1 - bound), at least 0.
+        position: Pulses of the segment decided so far.
+        n_pulses: Of the segment.
+        pulses: Output, (n,) int64.
+
+    Returns:
+        How many candidates there are, and the pulses that are decided now.
+    """
+    for i in range(pulses.shape[0]):
+        skipped = exponential(state) * scale
+        # Compared before it is cut to an integer: a gap at a tiny bound may not fit an int64.
+        if skipped >= np.float64(n_pulses - position):
+            return i, n_pulses
+        position += int(skipped)
+        pulses[i] = position
+        position += 1
+    return pulses.shape[0], position
 
 
 @njit(cache=True, nogil=True)

@@ -7,9 +7,9 @@ include clicks in one bin alone, which is what a counter of singles would see.
 import numpy as np
 from numpy.typing import NDArray
 
-from mdiqkd_net.physics import _click_kernels, _kernels
+from mdiqkd_net.physics import _click_kernels
 from mdiqkd_net.physics.gates import Gates, first_gates
-from mdiqkd_net.physics.sampling import Draw, alias_tables, gap_scale
+from mdiqkd_net.physics.sampling import Draw, alias_tables, gap_scale, generator_state
 
 
 class ClickLevel:
@@ -46,7 +46,7 @@ class ClickDrawing:
     """Candidates of one segment; decided by the bound and the seed alone."""
 
     def __init__(self, level: ClickLevel, seed: np.random.SeedSequence, n_pulses: int) -> None:
-        self._state = _kernels.generator_state(seed)
+        self._state = generator_state(seed)
         self._scale = gap_scale(level.bound)
         self._n_pulses = n_pulses
         self._position = 0 if level.bound > 0.0 else n_pulses
@@ -56,7 +56,7 @@ class ClickDrawing:
         pulses = np.empty(max_candidates, dtype=np.int64)
         n = 0
         if self._position < self._n_pulses:
-            n, self._position = _kernels.draw_candidates(
+            n, self._position = _click_kernels.draw_candidates(
                 self._state, self._scale, self._position, self._n_pulses, pulses
             )
         if n < max_candidates:
@@ -69,7 +69,7 @@ class ClickDetection:
 
     def __init__(self, level: ClickLevel, seed: np.random.SeedSequence) -> None:
         self._level = level
-        self._state = _kernels.generator_state(seed)
+        self._state = generator_state(seed)
         self._live_from = np.zeros(4, dtype=np.int64)
         self._first = first_gates(level.gates.reach)
         self._afterpulses = np.empty(64, dtype=np.int64)

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdiqkd_net.physics import _click_kernels
-from mdiqkd_net.physics._kernels import generator_state
 from mdiqkd_net.physics.gates import Gates
-from mdiqkd_net.physics.sampling import Draw, alias_tables, gap_scale
+from mdiqkd_net.physics.sampling import Draw, alias_tables, gap_scale, generator_state
 
 EVENT, CLICK = range(2)
 """Kinds of candidates: pulses that may become an event, and pulses that may click."""

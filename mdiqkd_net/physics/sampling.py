@@ -22,6 +22,11 @@ class Draw:
     n_covered: int
 
 
+def generator_state(seed: np.random.SeedSequence) -> NDArray[np.uint64]:
+    """State of the kernels' generator (xoshiro256++), shape (4,); the kernels advance it."""
+    return np.asarray(seed.generate_state(4, np.uint64), dtype=np.uint64)
+
+
 def gap_scale(chance: float) -> float:
     """-1 / ln(1 - chance), so that ⌊E · scale⌋ is a geometric gap if E is exponential."""
     if chance == 0.0:

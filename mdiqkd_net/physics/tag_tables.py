@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mdiqkd_net.blocks import N_STATES
 from mdiqkd_net.errors import DeviceError
 from mdiqkd_net.physics._tag_kernels import WIDEST_EXPONENTIAL, WIDEST_NORMAL
-from mdiqkd_net.physics.receiver import FLIPPED
+from mdiqkd_net.physics.optics import FLIPPED
 
 PS: Final = 1e12
 """Picoseconds in a second."""

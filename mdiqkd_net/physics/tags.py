@@ -21,7 +21,8 @@ from mdiqkd_net.errors import DeviceError
 from mdiqkd_net.physics import _tag_kernels
 from mdiqkd_net.physics._tag_kernels import NEVER
 from mdiqkd_net.physics.clock import END_OF_TIME_PS, PulseClock
-from mdiqkd_net.physics.receiver import FLIPPED, generator_state
+from mdiqkd_net.physics.optics import FLIPPED
+from mdiqkd_net.physics.sampling import generator_state
 from mdiqkd_net.physics.tag_tables import PS, TagDetector, TagTables, tag_tables
 
 __all__ = ["TagBatch", "TagDetector", "TagMaker", "TagTables", "draw_candidates", "tag_tables"]

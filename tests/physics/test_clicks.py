@@ -19,11 +19,12 @@ from light_checks import (
 from naive_light import afterpulse_cuts_of, run_loop
 from scipy.stats import binomtest, chi2_contingency, chisquare, geom
 
-from mdiqkd_net.physics import _kernels
+from mdiqkd_net.physics import _draws
 from mdiqkd_net.physics.dead_time import registered_patterns
 from mdiqkd_net.physics.detectors import detector_of
 from mdiqkd_net.physics.gates import first_gates, gates_of
 from mdiqkd_net.physics.optics import raw_patterns
+from mdiqkd_net.physics.sampling import generator_state
 
 HALF_DB = (*LINKS["20 dB"][:1], (0.5, 0.4), LINKS["20 dB"][2])
 MEMORIES = {
@@ -197,14 +198,14 @@ def test_clicks_are_those_of_plain_python(name):
     draw = made.drawing(drawing, 10**9).next(3000)
     alice, bob = uniform_states(np.random.default_rng(4), 3000)
     got = made.detection(detecting).clicks(draw, alice, bob)
-    state = _kernels.generator_state(detecting)
+    state = generator_state(detecting)
     keep, other = made.tables
     asked = dict(zip(draw.pulses.tolist(), (7 * alice + bob).tolist(), strict=True))
     due, last, expected = set(), [None, None], []
     for pulse in range(draw.n_covered):
         raw = 0
         if pulse in asked:
-            column, rest = divmod(16 * _kernels.uniform(state), 1)
+            column, rest = divmod(16 * _draws.uniform(state), 1)
             row, column = asked[pulse], int(column)
             raw = column if rest < keep[row, column] else int(other[row, column])
         seen = 0
@@ -216,10 +217,10 @@ def test_clicks_are_those_of_plain_python(name):
                     continue
                 seen |= 1 << (2 * m + d)
                 last[d] = (pulse, m)
-                if _kernels.uniform(state) < gates.afterpulse_probability:
+                if _draws.uniform(state) < gates.afterpulse_probability:
                     cuts = gates.afterpulse_cuts[m]
-                    k = int(np.searchsorted(cuts, _kernels.uniform(state), "right"))
-                    skipped = int(_kernels.exponential(state) * gates.afterpulse_scales[k // 2])
+                    k = int(np.searchsorted(cuts, _draws.uniform(state), "right"))
+                    skipped = int(_draws.exponential(state) * gates.afterpulse_scales[k // 2])
                     due.add((pulse + int(first[m, k % 2]) + skipped, k % 2, d))
         if seen:
             expected.append((pulse, seen))

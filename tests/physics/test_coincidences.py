@@ -19,12 +19,12 @@ from naive_light import run_loop
 from scipy.stats import binomtest, chi2_contingency
 
 from mdiqkd_net.blocks import EARLY_0, EARLY_1, LATE_0, LATE_1
-from mdiqkd_net.physics import _click_kernels, _kernels
+from mdiqkd_net.physics import _click_kernels, _draws
 from mdiqkd_net.physics.coincidences import CLICK, EVENT
 from mdiqkd_net.physics.dead_time import registered_patterns
 from mdiqkd_net.physics.gates import gates_of
 from mdiqkd_net.physics.optics import raw_patterns
-from mdiqkd_net.physics.sampling import gap_scale
+from mdiqkd_net.physics.sampling import gap_scale, generator_state
 
 PSI_MINUS_PATTERNS = [EARLY_0 | LATE_1, EARLY_1 | LATE_0]
 PSI_PLUS_PATTERNS = [EARLY_0 | LATE_0, EARLY_1 | LATE_1]
@@ -172,12 +172,12 @@ def python_clusters(scales, memory, state, n_pulses):
     """What is asked about, candidate by candidate: (pulse, kind)."""
     position, asked = 0, []
     while True:
-        skipped = int(_kernels.exponential(state) * scales[0])
+        skipped = int(_draws.exponential(state) * scales[0])
         if position + skipped >= n_pulses:
             return asked
         cluster = [(position + skipped, EVENT)]
         while memory:
-            skipped = int(_kernels.exponential(state) * scales[1])
+            skipped = int(_draws.exponential(state) * scales[1])
             before = cluster[-1][0] - 1 - skipped
             if skipped >= memory or before < position:
                 break
@@ -191,7 +191,7 @@ def python_clusters(scales, memory, state, n_pulses):
 )
 def test_clusters_are_those_of_plain_python(bounds, memory):
     scales = [gap_scale(p) for p in bounds]
-    state = _kernels.generator_state(np.random.SeedSequence(1))
+    state = generator_state(np.random.SeedSequence(1))
     expected = python_clusters(scales, memory, state.copy(), 200_000)
     progress, waiting = np.zeros(4, dtype=np.int64), np.empty(100_000, dtype=np.int64)
     pulses, kinds = np.empty(200_000, dtype=np.int64), np.empty(200_000, dtype=np.uint8)
@@ -242,12 +242,12 @@ def test_detections_are_those_of_plain_python(name):
     drawing, detecting = np.random.SeedSequence(2).spawn(2)
     draw = made.drawing(drawing, 10**9).next(5000)
     alice, bob = uniform_states(np.random.default_rng(4), 5000)
-    state, last, expected = _kernels.generator_state(detecting), [None, None], []
+    state, last, expected = generator_state(detecting), [None, None], []
     keep, other = made.tables
     for pulse, kind, pair in zip(
         draw.pulses.tolist(), draw.kinds.tolist(), (7 * alice + bob).tolist(), strict=True
     ):
-        column, rest = divmod(16 * _kernels.uniform(state), 1)
+        column, rest = divmod(16 * _draws.uniform(state), 1)
         row, column = 49 * kind + pair, int(column)
         raw = column if rest < keep[row, column] else int(other[row, column])
         seen = python_registered(raw, pulse, made.reach, last)

@@ -10,7 +10,7 @@ from scipy.stats import binomtest, expon, kstest, norm
 
 from mdiqkd_net.physics import _draws
 from mdiqkd_net.physics._kernels import next_word
-from mdiqkd_net.physics.receiver import generator_state
+from mdiqkd_net.physics.sampling import generator_state
 
 FALSE_ALARM = 1e-6
 N = 1_000_000

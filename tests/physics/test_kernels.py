@@ -1,15 +1,14 @@
-"""The generator, its exponentials and the gaps, each against plain Python or its distribution."""
+"""The generator, gaps and alias tables, each against plain Python or its distribution."""
 
 import math
 
 import numpy as np
 import pytest
 from light_checks import FALSE_ALARM
-from numba import njit
-from scipy.stats import chisquare, expon, kstest, poisson
+from scipy.stats import chisquare, expon, kstest
 
-from mdiqkd_net.physics import _kernels
-from mdiqkd_net.physics.sampling import alias_tables, gap_scale
+from mdiqkd_net.physics import _click_kernels, _kernels
+from mdiqkd_net.physics.sampling import alias_tables, gap_scale, generator_state
 
 
 def python_words(state):
@@ -32,7 +31,7 @@ def python_words(state):
 
 
 def seeded(seed):
-    return _kernels.generator_state(np.random.SeedSequence(seed))
+    return generator_state(np.random.SeedSequence(seed))
 
 
 def test_generator_gives_the_published_sequence():
@@ -46,54 +45,9 @@ def test_generator_gives_the_published_sequence():
     assert got == [next(reference) for _ in range(1000)]
 
 
-def python_exponential(words):
-    """The ziggurat with edges from its definition: equal areas under exp(-x)."""
-    edge, area = 7.69711747013104972, 0.0039496598225815571993
-    edges = [edge]
-    while len(edges) < 255:
-        edges.insert(0, -math.log(math.exp(-edges[0]) + area / edges[0]))
-    edges = [0.0, *edges]
-    beyond = 0.0
-    while True:
-        word = next(words)
-        layer, j = word % 256, word >> 11
-        width = edges[layer] if layer else area / math.exp(-edge)
-        x = j * (width * 2.0**-53)
-        if j < int((edges[layer - 1] if layer else edge) / width * 2.0**53):
-            return beyond + x
-        if layer == 0:
-            beyond += edge
-            continue
-        low, high = math.exp(-edges[layer]), math.exp(-edges[layer - 1])
-        if low + (high - low) * (next(words) >> 11) * 2.0**-53 < math.exp(-x):
-            return beyond + x
-
-
-def test_exponentials_are_those_of_plain_python():
-    state = seeded(4)
-    words = python_words(state.copy())
-    got = [_kernels.exponential(state) for _ in range(5_000)]
-    np.testing.assert_allclose(got, [python_exponential(words) for _ in range(5_000)], rtol=1e-13)
-
-
-@njit
-def exponentials(state, n):
-    return np.array([_kernels.exponential(state) for _ in range(n)])
-
-
-def test_exponentials_are_exponential():
-    """The whole distribution, and the tail beyond the ziggurat's edge; false alarm 1e-6 each."""
-    state = seeded(5)
-    sample = exponentials(state, 1_000_000)
-    assert kstest(sample, expon.cdf).pvalue > FALSE_ALARM
-    mean = sample.size * math.exp(-7.69711747013104972)
-    tail = int((sample > 7.69711747013104972).sum())
-    assert min(poisson.cdf(tail, mean), poisson.sf(tail - 1, mean)) > FALSE_ALARM / 2
-
-
 def gaps_of(p, n, seed):
     pulses = np.empty(n, dtype=np.int64)
-    got, _ = _kernels.draw_candidates(seeded(seed), gap_scale(p), 0, 2**53, pulses)
+    got, _ = _click_kernels.draw_candidates(seeded(seed), gap_scale(p), 0, 2**53, pulses)
     assert got == n
     return np.diff(pulses, prepend=-1)
 
@@ -117,7 +71,7 @@ def test_gaps_at_a_tiny_chance_are_exponential():
 def test_a_chance_of_one_skips_nothing_and_of_zero_everything():
     assert (gaps_of(1.0, 1000, 11) == 1).all()
     pulses = np.empty(10, dtype=np.int64)
-    assert _kernels.draw_candidates(seeded(1), gap_scale(0.0), 3, 2**53, pulses) == (0, 2**53)
+    assert _click_kernels.draw_candidates(seeded(1), gap_scale(0.0), 3, 2**53, pulses) == (0, 2**53)
 
 
 def test_alias_tables_hold_the_chances_and_nothing_else():

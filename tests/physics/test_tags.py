@@ -26,7 +26,8 @@ from tag_light import (
 from mdiqkd_net.errors import DeviceError
 from mdiqkd_net.physics import _draws
 from mdiqkd_net.physics.clock import PulseClock
-from mdiqkd_net.physics.receiver import FLIPPED, generator_state
+from mdiqkd_net.physics.optics import FLIPPED
+from mdiqkd_net.physics.sampling import generator_state
 from mdiqkd_net.physics.tags import TagDetector, TagMaker, draw_candidates, tag_tables
 
 FALSE_ALARM = 1e-6
