@@ -1,4 +1,4 @@
-"""Search for the best design: a concave program for the scores inside a search of theta and e.
+"""Search for the best design: a convex program, and an exact design from its optimum.
 
 Nothing here is trusted. Whatever the search returns is deflated in exact arithmetic and then has to
 pass the independent checker; a poor search costs key, never security.
@@ -27,7 +27,7 @@ from mdiqkd_net.estimation.certificate.classes import (
 )
 from mdiqkd_net.estimation.certificate.deflate import deflate
 from mdiqkd_net.estimation.certificate.design import UNITS_PER_BIT, Design, units_down
-from mdiqkd_net.estimation.certificate.program import maximize_log_sum
+from mdiqkd_net.estimation.certificate.program import Optimum, maximize_certified
 from mdiqkd_net.estimation.certificate.scope import SourceBox, require_scope
 from mdiqkd_net.params import Security, Source
 
@@ -39,11 +39,8 @@ _LEAST_EVENTS: Final = 1e-9
 _SAME: Final = 1e-9
 """Ends of an interval that agree to this precision are one corner to the search, not to deflate."""
 
-_COARSE, _FINE = 0.03, 1e-5
-"""Duality gaps of the program, in nats of the whole block, while searching and at the end."""
-
-_THETAS: Final = 10.0 ** np.arange(-10.0, -0.4, 0.5)
-_LOG_THETA: Final = (math.log(1e-11), math.log(0.5))
+_GAP: Final = 1e-4
+"""Duality gap of the program, in nats of the whole block."""
 
 
 class Expected(Protocol):
@@ -60,37 +57,23 @@ class Expected(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Program:
-    """Class constraints as rows: `matrix` w <= 0, but for the tilt of z-z single-photon pairs.
+    """Class constraints as rows.
 
     Attributes:
-        matrix: Probability of a category given class and corner of the boxes, (rows, categories).
+        matrix: Probability of a category given class and corner of the boxes; rows sum to 1,
+            (rows, categories).
         tilt: 1 for single-photon pairs without phase error, 2 with one, else 0; (rows,).
-        zz: Column of z-z events.
+        names: The categories.
     """
 
     matrix: Floats
     tilt: NDArray[np.int64]
-    zz: int
+    names: tuple[str, ...]
 
-    def solve(
-        self, events: Floats, theta: float, e: float, gap: float, start: Floats | None = None
-    ) -> tuple[Floats, float]:
-        """Best w and the value of sum n_i ln(1 + w_i)."""
-        gains = np.array([0.0, *gains_of(e)])
-        exponent = -theta * gains[self.tilt]
-        matrix = self.matrix.copy()
-        matrix[:, self.zz] *= np.exp(exponent)
-        limit = -self.matrix[:, self.zz] * np.expm1(exponent)
-        depth = 1.0 - 0.5 * math.exp(theta * min(0.0, gains[2]))
-        return maximize_log_sum(matrix, limit, events, depth, gap, start)
-
-
-def gains_of(e: float) -> tuple[float, float]:
-    """Bits that a single-photon pair without and with phase error adds: 1 + log2(1 - e), log2(2e).
-
-    n (1 - h(k / n)) is at least the sum over all pairs, for any e in (0, 1/2).
-    """
-    return 1.0 + math.log2(1.0 - e), 1.0 + math.log2(e)
+    def solve(self, events: Floats, nats: float) -> Optimum:
+        """The best of all designs if a block counts these events."""
+        zz = self.names.index("zz")
+        return maximize_certified(self.matrix, self.tilt, zz, events, nats, _GAP)
 
 
 def design_certificate(
@@ -118,17 +101,14 @@ def design_certificate(
     box_alice, box_bob = (b if isinstance(b, SourceBox) else SourceBox.of(b) for b in (alice, bob))
     require_scope(box_alice, "alice")
     require_scope(box_bob, "bob")
-    events = _events(expected)
-    names = tuple(events)
-    numbers = np.maximum(np.array(list(events.values())), _LEAST_EVENTS)
-    program = _program(box_alice, box_bob, names)
-    nats = 2.0 * math.log(4.0 / security.eps_sec)
-    theta, e = _search(program, numbers, nats)
-    w, _ = program.solve(numbers, theta, e, _FINE)
-    right, wrong = gains_of(e)
+    program, numbers = _posed(expected, box_alice, box_bob)
+    nats = _nats(security)
+    best = program.solve(numbers, nats)
+    theta = best.theta
+    wrong = best.gain_wrong
     # A few units less keep 2^right + 2^wrong <= 2 whatever the logarithms rounded to.
-    gains = units_down(right * (1.0 - 1e-15)) - 4, units_down(wrong * (1.0 + 1e-15)) - 4
-    scores = {c: units_down(math.log1p(w[i]) / theta) for i, c in enumerate(names)}
+    gains = units_down(math.log2(2.0 - 2.0**wrong)) - 4, units_down(wrong * (1.0 + 1e-15)) - 4
+    scores = {c: units_down(best.scores[i]) for i, c in enumerate(program.names)}
     scores = deflate(box_alice, box_bob, theta, gains, scores)
     design = Design(
         alice=box_alice,
@@ -142,6 +122,34 @@ def design_certificate(
     )
     check_design(design.canonical())
     return design
+
+
+def designed_bits(
+    expected: Expected,
+    alice: Source,
+    bob: Source,
+    security: Security,
+) -> float:
+    """What the best design certifies if a block counts what is expected; below zero if nothing.
+
+    A smooth number for searches, before the rounding of `design_certificate` that makes a claim of
+    it. Arguments and errors are those of `design_certificate`.
+    """
+    boxes = SourceBox.of(alice), SourceBox.of(bob)
+    require_scope(boxes[0], "alice")
+    require_scope(boxes[1], "bob")
+    program, numbers = _posed(expected, *boxes)
+    return min(program.solve(numbers, _nats(security)).bits, float(expected.n["zz"]))
+
+
+def _nats(security: Security) -> float:
+    return 2.0 * math.log(4.0 / security.eps_sec)
+
+
+def _posed(expected: Expected, alice: SourceBox, bob: SourceBox) -> tuple[_Program, Floats]:
+    events = _events(expected)
+    numbers = np.maximum(np.array(list(events.values())), _LEAST_EVENTS)
+    return _program(alice, bob, tuple(events)), numbers
 
 
 def _events(expected: Expected) -> dict[str, float]:
@@ -164,35 +172,6 @@ def _events(expected: Expected) -> dict[str, float]:
     return events
 
 
-def _search(program: _Program, events: Floats, nats: float) -> tuple[float, float]:
-    """Find theta and e that certify most: a ladder of theta, then a local search of both."""
-    from scipy.optimize import minimize  # noqa: PLC0415  # designs alone need it
-
-    def certified(theta: float, e: float) -> float:
-        return (program.solve(events, theta, e, _COARSE)[1] - nats) / theta
-
-    ladder = [(certified(float(theta), 0.06), float(theta)) for theta in _THETAS]
-    best, theta = max(ladder)
-    scale = max(abs(best), 1.0)
-
-    def decode(point: Floats) -> tuple[float, float]:
-        log_theta = min(max(float(point[0]), _LOG_THETA[0]), _LOG_THETA[1])
-        return math.exp(log_theta), 0.49 / (1.0 + math.exp(-min(max(float(point[1]), -9.0), 9.0)))
-
-    def loss(point: Floats) -> float:
-        return -certified(*decode(point)) / scale
-
-    start = np.array([math.log(theta), math.log(0.06 / 0.43)])
-    simplex = start + np.array([[0.0, 0.0], [0.4, 0.0], [0.0, 0.3]])
-    found = minimize(
-        loss,
-        start,
-        method="Nelder-Mead",
-        options={"initial_simplex": simplex, "xatol": 3e-3, "fatol": 1e-6, "maxfev": 120},
-    )
-    return decode(found.x)
-
-
 def _program(alice: SourceBox, bob: SourceBox, names: tuple[str, ...]) -> _Program:
     first, second = (_corners(kind_bounds(box)) for box in (alice, bob))
     rows: list[list[float]] = []
@@ -205,7 +184,7 @@ def _program(alice: SourceBox, bob: SourceBox, names: tuple[str, ...]) -> _Progr
             if (total := sum(row)) > 0.0:
                 rows.append([q / total for q in row])
                 tilt.append(1 + (flag == WRONG) if a == b == "1" else 0)
-    return _Program(np.array(rows), np.array(tilt), names.index("zz"))
+    return _Program(np.array(rows), np.array(tilt), names)
 
 
 def _corners(bounds: dict[str, dict[str, Bounds]]) -> dict[str, list[dict[str, float]]]:

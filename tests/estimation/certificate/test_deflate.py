@@ -11,7 +11,7 @@ from mdiqkd_net.estimation.certificate.check import InvalidDesignError, check_de
 from mdiqkd_net.estimation.certificate.deflate import deflate
 from mdiqkd_net.estimation.certificate.design import UNITS_PER_BIT, Design, units_down
 from mdiqkd_net.estimation.certificate.scope import SourceBox
-from mdiqkd_net.estimation.certificate.search import _program, gains_of
+from mdiqkd_net.estimation.certificate.search import _program
 
 NAMES = (
     "oo", "ox", "oy", "oz", "xo", "yo", "zo", "zz", "xx/right", "xx/wrong", "xy/right",
@@ -19,13 +19,19 @@ NAMES = (
 )  # fmt: skip
 
 
+def gains_of(e):
+    """Bits of a single-photon pair without and with a phase error: 1 + log2(1 - e), log2(2 e)."""
+    return 1.0 + math.log2(1.0 - e), 1.0 + math.log2(e)
+
+
 def vertex(box, theta, e, rng):
     """A vertex of the polytope for a random objective: many constraints hold with equality."""
     program = _program(box, box, NAMES)
     gains = np.array([0.0, *gains_of(e)])[program.tilt]
     matrix = program.matrix.copy()
-    matrix[:, program.zz] *= np.exp(-theta * gains)
-    limit = -program.matrix[:, program.zz] * np.expm1(-theta * gains)
+    zz = NAMES.index("zz")
+    matrix[:, zz] *= np.exp(-theta * gains)
+    limit = -program.matrix[:, zz] * np.expm1(-theta * gains)
     found = linprog(-rng.random(16), A_ub=matrix, b_ub=limit, bounds=(-0.9, 50.0))
     assert found.status == 0
     return found.x
