@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from mdiqkd_net.blocks import SecretKey
 from mdiqkd_net.devices import SimulatedReceiver
 from mdiqkd_net.errors import AuthenticationError, ProtocolError, WireError
+from mdiqkd_net.estimation.analysis import Analysis
+from mdiqkd_net.estimation.engine import DEFAULT
 from mdiqkd_net.params import ReceiverParams, Security, Setting, Source
 from mdiqkd_net.physics.time_bin import light_table
 from mdiqkd_net.protocol import effects as fx
@@ -84,6 +86,9 @@ class User:
     released: set[bytes] = field(default_factory=set)
     reports: list[tuple[str, dict]] = field(default_factory=list)
     light: dict[bytes, fx.SessionLight] = field(default_factory=dict)
+    frozen: list[str] = field(default_factory=list)
+    models: list[str] = field(default_factory=list)
+    light_seen: list[bytes] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
     error: Exception | None = None
 
@@ -111,6 +116,8 @@ class Triangle:
         segment_pulses: int = 1_000_000,
         pad_seeds: tuple[int, int] = (5, 5),
         blocks: int = 1,
+        alice_analysis: Analysis = DEFAULT,
+        bob_analysis: Analysis = DEFAULT,
     ) -> None:
         self.random = Random(seed)
         self.tamper = tamper or (lambda _source, _target, frame: frame)
@@ -130,6 +137,7 @@ class Triangle:
                 security=alice_security if name == "alice" else bob_security,
                 bell_states=bell_states,
                 reconciler="cascade",
+                analysis=alice_analysis if name == "alice" else bob_analysis,
             )
             plan = PairPlan(
                 node=name,
@@ -192,12 +200,17 @@ class Triangle:
                 case fx.Tell(message=message, stream=stream):
                     frame = user.relay_sequencer.seal(message.TYPE, encode(message), stream)
                     self._flight.append((user.name, "charles", frame.raw))
+                case fx.Freeze(digest=digest):
+                    assert not user.light, "frozen before the light"
+                    user.frozen.append(digest)
                 case fx.Arm(session=session, light=light):
                     user.light[session] = light
+                    user.light_seen.append(session)
                 case fx.Disarm(session=session):
                     user.light.pop(session, None)
-                case fx.Hold(key=key):
+                case fx.Hold(key=key, leak_model=model):
                     user.held[key.block_id] = key
+                    user.models.append(model)
                 case fx.Release(block_id=block_id):
                     user.released.add(block_id)
                 case fx.Discard(block_id=block_id):

@@ -35,9 +35,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--bits", type=int, metavar="N", help="make the block as long as N bits of key take"
     )
     group.add_argument(
-        "--pulse-rate", type=float, default=1e9, metavar="HZ", help="for times (1e9)"
-    )
-    group.add_argument(
         "--sweep",
         metavar="KEY=START:STOP:STEP",
         help="a row for each value, e.g. length_km=0:300:10 or n_pulses=1e9:1e13:x10",
@@ -64,7 +61,7 @@ def require_consistent(args: argparse.Namespace) -> None:
         raise ConfigError("--rows: found alone; allowed: with --sweep or --plot")
     if args.bits is not None and args.bits < 1:
         raise ConfigError(f"--bits: found {args.bits}; allowed: 1 or more")
-    if not (0.0 < args.pulse_rate < math.inf):
+    if args.pulse_rate is not None and not (0.0 < args.pulse_rate < math.inf):
         raise ConfigError(f"--pulse-rate: found {args.pulse_rate}; allowed: above 0, finite")
 
 
@@ -80,7 +77,9 @@ def task_of(args: argparse.Namespace, analysis: "Analysis") -> "Task":
     given = {n: getattr(args, n) for n in _TUNED if _is_set(args, n)}
     task = Task(analysis=analysis, optimize=args.optimize, limits=Limits(**given), bits=args.bits)
     # Only times depend on the rate, so that rows without any stay valid at another.
-    return task if args.bits is None else replace(task, pulse_rate_hz=args.pulse_rate)
+    if args.bits is None or args.pulse_rate is None:
+        return task
+    return replace(task, pulse_rate_hz=args.pulse_rate)
 
 
 def print_found(console: "Console", result: "Result") -> None:

@@ -112,7 +112,7 @@ def _times(axes: "Axes", rows: Sequence["Result"]) -> None:
         [math.nan if time is None else time for time in seconds],
         color=_KEY, linewidth=2.4, marker="o" if len(rows) <= 16 else "", markersize=4.0,
         solid_capstyle="round",
-        label=f"{rows[0]['bits_wanted']} bits at {_scientific(rows[0]['pulse_rate_hz'])} Hz",
+        label="\n".join(filter(None, (_bits_label(rows), rows[0]["label"]))),
     )  # fmt: skip
     possible = [time for time in seconds if time is not None]
     if not possible:
@@ -163,7 +163,12 @@ def _key_label(rows: Sequence["Result"]) -> str:
     method = rows[0]["method"]
     if method == "asymptotic":
         return "asymptotic key"
-    return f"{'finite key' if method == 'double_scan' else method}{block}{budget}"
+    name = "finite key" if method == "double_scan" else method
+    return "\n".join(filter(None, (f"{name}{block}{budget}", rows[0]["label"])))
+
+
+def _bits_label(rows: Sequence["Result"]) -> str:
+    return f"{rows[0]['bits_wanted']} bits at {_scientific(rows[0]['pulse_rate_hz'])} Hz"
 
 
 def _scientific(value: float) -> str:

@@ -49,6 +49,7 @@ def run_sweep(args: argparse.Namespace, link: "Link", task: "Task") -> int:
         link: As in the file.
         task: What to find out at each point.
     """
+    from mdiqkd_net.planning.prediction import with_times
     from mdiqkd_net.planning.task import answer, identity, succeeded
 
     key, values = parse_sweep(args.sweep or DEFAULT_SWEEP)
@@ -69,6 +70,8 @@ def run_sweep(args: argparse.Namespace, link: "Link", task: "Task") -> int:
                 with args.rows.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(found, allow_nan=False) + "\n")
         row = {"id": row_id, "key": key, "value": value} | found
+        if args.pulse_rate is not None:
+            row = with_times(row, args.pulse_rate)
         rows.append(row)
         if args.json:
             sys.stdout.write(json.dumps(row, allow_nan=False) + "\n")
@@ -163,7 +166,8 @@ def _print_rows(rows: Iterable["Result"], key: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table()
+    rows = list(rows)
+    table = Table(caption=rows[0]["label"] or None)
     for heading in (
         key,
         "pulses",

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mdiqkd_net.cli import _keyrate_link, _keyrate_sweep
+from mdiqkd_net.cli import _keyrate_design, _keyrate_link, _keyrate_sweep
 from mdiqkd_net.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--method",
         default="double_scan",
         metavar="NAME",
-        help="double_scan (default), tangent_lp, asymptotic",
+        help="double_scan (default), tangent_lp, certificate, asymptotic",
     )
     parser.add_argument(
         "--tail", default="chernoff", metavar="NAME", help="chernoff (default), poisson, closed"
@@ -53,24 +53,35 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--accounting", default="variable", metavar="NAME", help="variable (default), linear"
     )
     parser.add_argument("--explain", action="store_true", help="print where each epsilon goes")
+    parser.add_argument(
+        "--pulse-rate", type=float, metavar="HZ", help="for times (none; 1e9 with --bits)"
+    )
+    _keyrate_design.configure(parser)
     _keyrate_link.configure(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Analyze, print, and say by the exit code whether there is a key."""
     from mdiqkd_net.estimation.analysis import Analysis
+    from mdiqkd_net.planning.prediction import with_times
     from mdiqkd_net.planning.task import answer, succeeded
 
     overrides = _overrides(args)
     analysis = Analysis(method=args.method, tail=args.tail, accounting=args.accounting)
     _keyrate_link.require_consistent(args)
+    _keyrate_design.require_consistent(args)
     if args.counts is not None:
+        analysis = _keyrate_design.with_design(analysis, args)
         result = _analyze_counts(args.counts, overrides, analysis)
     else:
         link, task = _read_link(args.link, overrides), _keyrate_link.task_of(args, analysis)
         if args.sweep or args.plot:
             return _keyrate_sweep.run_sweep(args, link, task)
         result = answer(link, task)
+        if args.write_design is not None:
+            _keyrate_design.write(args.write_design, link, result)
+    if args.pulse_rate is not None:
+        result = with_times(result, args.pulse_rate)
     if args.json:
         sys.stdout.write(json.dumps(result, indent=2, allow_nan=False) + "\n")
     else:
@@ -125,6 +136,7 @@ def _report(result: "Result", *, explain: bool) -> None:
         from mdiqkd_net.cli._explain import ledger_report
 
         console.print(ledger_report(result["eps_ledger"]), soft_wrap=True)
+    _keyrate_design.print_design(console, result)
     console.print(_verdict(result), style="bold", soft_wrap=True)
 
 
@@ -151,25 +163,23 @@ def _category_table(result: "Result") -> "Table":
 def _bounds_table(result: "Result") -> "Table":
     from rich.table import Table
 
-    from mdiqkd_net.planning.prediction import LIMIT
+    from mdiqkd_net.planning.prediction import LIMIT, NOT_FROZEN
 
     table = Table(title="Bounds and key", show_header=False)
     table.add_column()
     table.add_column(justify="right")
     rows = [
         ("analysis", _analysis(result)),
+        ("standing", result["label"]),
         ("pulse pairs sent", f"{result['n_pulses']:.6g}"),
         ("QBER in z", _percent(result["qber_z"])),
         ("QBER in x", _percent(result["qber_x"])),
-        ("s11 at the worst point", f"{result['s11_lower']:.6g}"),
-        ("e11 at the worst point", _percent(result["e11_upper"])),
-        ("single-photon pairs in z, at least", f"{math.floor(result['n11_lower'])}"),
-        ("phase errors among them, at most", f"{math.ceil(result['phase_errors_upper'])}"),
+        *_worst_point(result),
         ("disclosed in reconciliation", f"{result['leak_ec_bits']} bits"),
         ("fixed cost", f"{result['constant_bits']:.0f} bits"),
         ("eps_sec, eps_cor", f"{result['eps_sec']:g}, {result['eps_cor']:g}"),
         (
-            "secret key" if result["verdict"] != LIMIT else LIMIT,
+            "secret key" if result["verdict"] not in (LIMIT, NOT_FROZEN) else result["verdict"],
             f"{result['key_length_bits']} bits",
         ),
         ("... per pulse pair", f"{result['rate_per_pulse']:.4e}"),
@@ -182,14 +192,25 @@ def _bounds_table(result: "Result") -> "Table":
             ("infinite decoy, per pulse pair", f"{result['infinite_decoy_rate_per_pulse']:.4e}"),
         ]
     for name, value in rows:
-        table.add_row(name, value)
+        if value:
+            table.add_row(name, value)
     return table
 
 
+def _worst_point(result: "Result") -> list[tuple[str, str]]:
+    if result["s11_lower"] is None:
+        return [("private bits, at least", f"{math.floor(result['private_bits'])}")]
+    return [
+        ("s11 at the worst point", f"{result['s11_lower']:.6g}"),
+        ("e11 at the worst point", _percent(result["e11_upper"])),
+        ("single-photon pairs in z, at least", f"{math.floor(result['n11_lower'])}"),
+        ("phase errors among them, at most", f"{math.ceil(result['phase_errors_upper'])}"),
+    ]
+
+
 def _analysis(result: "Result") -> str:
-    if not result["eps_ledger"]["shares"]:
-        return str(result["method"])
-    return f"{result['method']}, {result['tail']}, {result['accounting']}"
+    names = (result["method"], result["tail"], result["accounting"])
+    return ", ".join(name for name in names if name is not None)
 
 
 def _percent(rate: float | None) -> str:
@@ -197,12 +218,25 @@ def _percent(rate: float | None) -> str:
 
 
 def _verdict(result: "Result") -> str:
-    from mdiqkd_net.planning.prediction import LIMIT
+    label = f" ({result['label']})" if result["label"] else ""
+    return f"{_judgement(result)}{label}"
 
+
+def _judgement(result: "Result") -> str:
+    from mdiqkd_net.planning.prediction import LIMIT, NOT_FROZEN
+
+    bits = result["key_length_bits"]
     if result["verdict"] == LIMIT:
-        return f"No key: {result['key_length_bits']} bits are the limit of infinitely long blocks."
-    if result["key_length_bits"] > 0:
-        return f"A key of {result['key_length_bits']} bits."
+        return f"No key: {bits} bits are the limit of infinitely long blocks."
+    if result["verdict"] == NOT_FROZEN:
+        return (
+            f"No key: {bits} bits are what this design would have given, had its digest been "
+            "stored before the block (--digest)."
+        )
+    if bits > 0:
+        return f"A key of {bits} bits."
+    if "seconds_more_needed" in result:
+        return f"No key: {result['reason']}."
     factor = result["data_factor_needed"]
     more = (
         "No amount of such data would give a key."

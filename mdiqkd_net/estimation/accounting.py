@@ -24,7 +24,7 @@ Xu, Cui, Lim, Tamaki & Lo, Nat. Commun. 5, 3732 (2014), for the constant of 'lin
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -46,6 +46,9 @@ TAIL_EVENTS: Final[Mapping[str, int]] = MappingProxyType(
 )
 """Every use of a tail bound in the double scan of one block, and how many events it is."""
 
+
+_ROUNDING: Final = 1e-9
+"""Bits; more than the logarithms of the fixed cost are off."""
 
 _LINEAR_SHARES: Final = 6
 """Shares of 'linear' that belong to the key length and to no tail bound."""
@@ -105,7 +108,13 @@ class Ledger:
     @property
     def constant_bits(self) -> float:
         """Fixed cost of a block."""
-        return sum(self.costs.values())
+        return math.fsum(self.costs.values())
+
+    def in_whole_bits(self) -> "Ledger":
+        """The same with the fixed cost rounded up, for a method that counts in whole bits."""
+        spent = math.fsum(self.costs.values())
+        rest = math.ceil(spent + _ROUNDING) - spent
+        return replace(self, costs={**self.costs, "rounding up to whole bits": rest})
 
     def as_dict(self) -> dict[str, object]:
         """The ledger for JSON; finite numbers and strings only."""

@@ -90,11 +90,13 @@ def smooth_key_bits(found: Estimate, tallies: Tallies, security: Security) -> fl
     For the search alone: the slope of a rounded number is noise. Where the estimate is not made of
     these parts (another method than the double scan), its whole bits are returned.
     """
+    whole = float(found.key_length_bits)
+    if found.n11_lower is None or found.phase_errors_upper is None:
+        return whole
     planned = planned_leak_bits(tallies.n["zz"], tallies.m["zz"], security.f_ec)
     leak = planned if abs(planned - found.leak_ec_bits) <= 1.0 else float(found.leak_ec_bits)
     private = private_bits(found.n11_lower, found.phase_errors_upper)
     smooth = private - leak - found.constant_bits
-    whole = float(found.key_length_bits)
     return smooth if abs(max(0.0, smooth) - whole) <= 2.0 else whole
 
 

@@ -54,6 +54,7 @@ class BlockMeta:
         origin: "simulated" or "measured".
         eps: The block's whole security parameter, tags included; it holds for all keys together.
         leak_model: Which bits of reconciliation were charged, and what that assumes; by name.
+            After a semicolon the standing of the proof that the length rests on, if it needs one.
         created_utc: ISO 8601.
     """
 

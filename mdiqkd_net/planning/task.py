@@ -1,7 +1,8 @@
 """What to find out about a link: predict at its settings, optimise them, lengthen the block.
 
-The key of every answer is the estimate's own: the search only proposes settings. It always climbs
-on the double scan, with the chosen tails and accounting; another method then judges what it found.
+The key of every answer is the estimate's own: the search only proposes settings. It climbs on the
+double scan or on the certificate, whichever judges in the end; for any other method on the double
+scan, with the chosen tails and accounting.
 A task and a link are plain data, so that answers can be computed anywhere and kept by identity.
 """
 
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Final, TypedDict
 
 import msgspec
 from msgspec import Struct
@@ -20,7 +21,7 @@ from msgspec import Struct
 from mdiqkd_net import __version__
 from mdiqkd_net.estimation.analysis import Analysis
 from mdiqkd_net.estimation.decoy import Tallies
-from mdiqkd_net.estimation.engine import estimate
+from mdiqkd_net.estimation.engine import designed_key_bits, estimate
 from mdiqkd_net.estimation.optimize import (
     KeyBits,
     optimize_settings,
@@ -31,10 +32,21 @@ from mdiqkd_net.estimation.optimize import (
 from mdiqkd_net.estimation.settings_space import Limits
 from mdiqkd_net.params import Link, Setting, Source, UserLink
 from mdiqkd_net.physics import expected
-from mdiqkd_net.planning.prediction import Result, predict
+from mdiqkd_net.planning.prediction import NOT_FROZEN, Result, as_sent, predict
 
-SEARCHED: Final = "double_scan"
-"""The method whose key the search climbs on, whichever judges the settings in the end."""
+SEARCHED: Final = ("double_scan", "certificate")
+"""Methods whose key is fast and smooth enough to climb on; the first stands in for all others."""
+
+_SMOOTH, _ROUGH = 1e-4, 10.0
+"""How finely the keys of a scan and of a certificate resolve, in bits."""
+
+
+class _Hints(TypedDict):
+    """What the search is told besides the limits."""
+
+    start: tuple[Source, Source]
+    imbalance: float
+    resolution_bits: float
 
 
 class Task(Struct, frozen=True, kw_only=True):
@@ -67,31 +79,34 @@ def answer(link: Link, task: Task) -> Result:
     started = time.perf_counter()
     extra: Result = {}
     alice, bob = link.alice.source, link.bob.source
-    # The search does not round; two bits more than asked for are enough after rounding, too.
-    wanted = None if task.bits is None else task.bits + 2
+    # The search does not round; a few bits more than asked for are enough after rounding, too.
+    wanted = None if task.bits is None else task.bits + (12 if task.analysis.rules.frozen else 2)
     needed: float | None = None
     if task.optimize:
         limits = task.limits
         if link.alice.transmittance == link.bob.transmittance:
             limits = replace(limits, equal=True)
-        worth = key_bits(link, msgspec.structs.replace(task.analysis, method=SEARCHED))
+        worth = key_bits(link, searched(task.analysis))
         light = link.alice.transmittance, link.bob.transmittance
         imbalance = light[0] / light[1] if min(light) > 0.0 else 1.0
+        hints = _Hints(
+            start=(alice, bob),
+            imbalance=imbalance,
+            resolution_bits=_ROUGH if task.analysis.rules.frozen else _SMOOTH,
+        )
         found = None
         if wanted is not None:
-            found = pulses_for_bits(worth, wanted, limits, start=(alice, bob), imbalance=imbalance)
+            found = pulses_for_bits(worth, wanted, limits, **hints)
             needed = None if found is None else found.n_pulses
         if found is None:
-            found = optimize_settings(
-                worth, link.n_pulses, limits, start=(alice, bob), imbalance=imbalance
-            )
-        alice, bob = found.alice, found.bob
+            found = optimize_settings(worth, link.n_pulses, limits, **hints)
+        alice, bob = as_sent(found.alice), as_sent(found.bob)
         extra = {
             "settings": {"alice": msgspec.to_builtins(alice), "bob": msgspec.to_builtins(bob)},
             "at_limits": list(found.at_limits),
             "infinite_decoy_limit_per_pulse": max(0.0, infinite_decoy_limit(link, limits)),
         }
-    if wanted is not None and not (task.optimize and task.analysis.method == SEARCHED):
+    if wanted is not None and not (task.optimize and task.analysis.method in SEARCHED):
         needed = pulses_at_settings(key_bits(link, task.analysis), alice, bob, wanted)
     n_pulses = link.n_pulses if needed is None else int(needed)
     result = predict(
@@ -113,7 +128,7 @@ def succeeded(result: Result) -> bool:
     """Whether there is a key, and as many bits as were asked for."""
     if "bits_wanted" in result and result["pulses_needed"] is None:
         return False
-    return bool(result["key_length_bits"] > 0)
+    return bool(result["key_length_bits"] > 0 and result["verdict"] != NOT_FROZEN)
 
 
 def at(link: Link, alice: Source, bob: Source) -> Link:
@@ -121,9 +136,17 @@ def at(link: Link, alice: Source, bob: Source) -> Link:
     return msgspec.structs.replace(link, alice=_with(link.alice, alice), bob=_with(link.bob, bob))
 
 
+def searched(analysis: Analysis) -> Analysis:
+    """The analysis that the search for settings climbs on."""
+    if analysis.method in SEARCHED:
+        return analysis
+    return msgspec.structs.replace(analysis, method=SEARCHED[0])
+
+
 def key_bits(link: Link, analysis: Analysis) -> KeyBits:
     """What settings are worth on this link, as the optimiser wants to know it."""
     security = link.security
+    designs = analysis.rules.frozen and analysis.design is None
     gains: dict[object, tuple[dict[str, float], dict[str, float]]] = {}
 
     def bits(alice: Source, bob: Source, n_pulses: float) -> float:
@@ -140,6 +163,8 @@ def key_bits(link: Link, analysis: Analysis) -> KeyBits:
             n={c: pairs[c] * gain[c] for c in gain},
             m={c: pairs[c] * error_gain[c] for c in gain},
         )
+        if designs:
+            return designed_key_bits(tallies, alice, bob, security, analysis)
         found = estimate(tallies, alice, bob, security, analysis)
         return smooth_key_bits(found, tallies, security)
 

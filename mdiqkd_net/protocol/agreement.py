@@ -4,11 +4,11 @@ import struct
 from dataclasses import dataclass
 
 from mdiqkd_net.errors import RemoteProtocolError
+from mdiqkd_net.estimation.analysis import Analysis
+from mdiqkd_net.estimation.engine import DEFAULT
 from mdiqkd_net.params import Security, Source
-from mdiqkd_net.protocol.light import source_of, source_settings
-from mdiqkd_net.wire.messages import BlockOpen, BlockOpened, SourceSettings
-
-PARAMETERS_DIFFER = 0x0203
+from mdiqkd_net.protocol.light import PARAMETERS_DIFFER, source_of, source_settings
+from mdiqkd_net.wire.messages import BlockOpen, BlockOpened
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +20,15 @@ class Agreement:
         security: Budget, the same at both users.
         bell_states: Outcomes that count, the same at both users.
         reconciler: Scheme by name, the same at both users.
+        analysis: How the block is judged, the same at both users; with its design and the design's
+            digest, where the method wants one frozen.
     """
 
     source: Source
     security: Security
     bell_states: tuple[str, ...]
     reconciler: str
+    analysis: Analysis = DEFAULT
 
     @property
     def prepared_source(self) -> Source:
@@ -35,14 +38,18 @@ class Agreement:
     def open(self, block: int, session_digest: bytes) -> BlockOpen:
         """The coordinator's proposal."""
         return BlockOpen(
+            accounting=self.analysis.accounting,
             bell_states=list(self.bell_states),  # type: ignore[arg-type]  # literals, by config
             block=block,
+            design=bytes.fromhex(self.analysis.digest or ""),
             eps_cor=float_bits(self.security.eps_cor),
             eps_sec=float_bits(self.security.eps_sec),
             f_ec=float_bits(self.security.f_ec),
+            method=self.analysis.method,
             reconciler=self.reconciler,
             session_digest=session_digest,
             source=source_settings(self.source),
+            tail=self.analysis.tail,
         )
 
     def opened(self, proposal: BlockOpen, block: int, session_digest: bytes) -> BlockOpened:
@@ -53,7 +60,16 @@ class Agreement:
                 told the peer another session.
         """
         ours = self.open(block, session_digest)
-        for name in ("block", "session_digest", "bell_states", "reconciler"):
+        for name in (
+            "block",
+            "session_digest",
+            "bell_states",
+            "reconciler",
+            "method",
+            "tail",
+            "accounting",
+            "design",
+        ):
             _require_same(name, getattr(proposal, name), getattr(ours, name))
         for name in ("eps_cor", "eps_sec", "f_ec"):
             theirs, mine = getattr(proposal, name), getattr(ours, name)
@@ -70,18 +86,6 @@ class Agreement:
         """
         _require_same("block", answer.block, block)
         _require_same("session_digest", answer.session_digest, session_digest)
-
-
-def peer_source(settings: SourceSettings) -> Source:
-    """The peer's source.
-
-    Raises:
-        RemoteProtocolError: Settings that no source can have.
-    """
-    try:
-        return source_of(settings)
-    except ValueError as error:
-        raise RemoteProtocolError(f"peer's source: {error}", PARAMETERS_DIFFER) from None
 
 
 def float_bits(value: float) -> int:

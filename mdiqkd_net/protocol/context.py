@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 
 from mdiqkd_net.blocks import Counts
 from mdiqkd_net.errors import AuthenticationError
-from mdiqkd_net.estimation.engine import Estimate
+from mdiqkd_net.estimation.engine import (
+    Estimate,
+    blocks_needed,
+    estimate,
+    in_words,
+    more_light,
+)
 from mdiqkd_net.params import Source
 from mdiqkd_net.postprocessing.leak import efficiency
 from mdiqkd_net.protocol.agreement import Agreement
@@ -69,6 +75,7 @@ class BlockContext:
     reconciliation: KeyReconciliation | None = field(default=None, repr=False)
     key_bits: NDArray[np.uint8] = field(default_factory=_no_bytes, repr=False)
     estimate: Estimate | None = None
+    seconds_more_needed: float | None = None
     seed_parts: list[bytes] = field(default_factory=list, repr=False)
     secret: bytes = field(default=b"", repr=False)
     secret_bits: int = 0
@@ -97,6 +104,26 @@ class BlockContext:
         ours, theirs = self.agreement.prepared_source, self.peer_source
         assert theirs is not None  # noqa: S101  # set before COLLECTING, by the table
         return (ours, theirs) if self.is_coordinator else (theirs, ours)
+
+    def judge(self, *, leak_bits: int) -> Estimate:
+        """What the block is worth if so many bits leaked."""
+        agreed = self.agreement
+        return estimate(
+            self.counts, *self.sources, agreed.security, agreed.analysis, leak_ec_bits=leak_bits
+        )
+
+    def how_much_longer(self, reason: str, *, leak_bits: int) -> str:
+        """Why there is no key, and how much more light would have given one."""
+        agreed = self.agreement
+        factor = blocks_needed(
+            self.counts, *self.sources, agreed.security, agreed.analysis, leak_ec_bits=leak_bits
+        )
+        if self.ready.pulse_rate_hz > 0:
+            self.seconds_more_needed = more_light(
+                factor, self.ready.n_pulses, self.ready.pulse_rate_hz
+            )
+            return f"{reason}; {in_words(self.seconds_more_needed)}"
+        return reason
 
     @property
     def counts(self) -> Counts:
@@ -178,6 +205,10 @@ class BlockContext:
             "qber_z": None,
             "s11_lower": None,
             "e11_upper": None,
+            "method": self.agreement.analysis.method,
+            "label": self.agreement.analysis.rules.label,
+            "design_sha256": self.agreement.analysis.digest,
+            "seconds_more_needed": self.seconds_more_needed,
         }
         if self.sifted is not None:
             found |= {"n": dict(self.sifted.n), "m": dict(self.errors)}

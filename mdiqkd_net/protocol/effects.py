@@ -70,6 +70,16 @@ class Discard:
 
 
 @dataclass(frozen=True, slots=True)
+class Freeze:
+    """Store durably which design a block will be judged by; no light before it is on disk."""
+
+    users: tuple[str, str]
+    block: int
+    session: bytes
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class AwaitArmed:
     """Two users were told that their session is next: call `arming_overdue` if they take long."""
 
@@ -121,6 +131,7 @@ Effect = (
     | Hold
     | Release
     | Discard
+    | Freeze
     | AwaitArmed
     | StartLight
     | StopLight

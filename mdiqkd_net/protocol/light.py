@@ -9,10 +9,13 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
+from mdiqkd_net.errors import RemoteProtocolError
 from mdiqkd_net.params import Setting, Source
 from mdiqkd_net.physics.settings import SegmentSettings
 from mdiqkd_net.units import from_nano, to_nano
 from mdiqkd_net.wire.messages import SourceSettings
+
+PARAMETERS_DIFFER = 0x0203
 
 Entropy = Callable[[int], bytes]
 """`entropy(n)` gives n bytes that nobody can predict; `secrets.token_bytes` in the nodes."""
@@ -36,6 +39,18 @@ def source_of(settings: SourceSettings) -> Source:
     pairs = zip(settings.intensities, settings.probabilities, strict=True)
     x, y, z = (Setting(intensity=from_nano(i), probability=from_nano(p)) for i, p in pairs)
     return Source(x=x, y=y, z=z)
+
+
+def peer_source(settings: SourceSettings) -> Source:
+    """The peer's source.
+
+    Raises:
+        RemoteProtocolError: Settings that no source can have.
+    """
+    try:
+        return source_of(settings)
+    except ValueError as error:
+        raise RemoteProtocolError(f"peer's source: {error}", PARAMETERS_DIFFER) from None
 
 
 class SessionLight:

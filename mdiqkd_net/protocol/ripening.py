@@ -4,7 +4,7 @@ from typing import Final
 
 from mdiqkd_net.blocks import SecretKey
 from mdiqkd_net.errors import AuthenticationError, RemoteProtocolError
-from mdiqkd_net.estimation.engine import Estimate, estimate
+from mdiqkd_net.estimation.engine import Estimate
 from mdiqkd_net.postprocessing.amplify import amplify, seed_bits
 from mdiqkd_net.postprocessing.verify import (
     VERIFICATION_LEAK_BITS,
@@ -96,6 +96,8 @@ def on_verified(ctx: BlockContext, message: Verified) -> Step:
     bits = ctx.estimate.key_length_bits
     eps = verification_epsilon(ctx.key_bits.size)
     reason = ctx.estimate.reason
+    if not bits:
+        reason = ctx.how_much_longer(reason, leak_bits=_leak_bits(ctx))
     if bits and eps > ctx.agreement.security.eps_cor:
         bits, reason = 0, f"eps_cor is below {eps:.1e}, what the verification hash gives"
     if not bits:
@@ -226,8 +228,11 @@ def _reconciliation(ctx: BlockContext) -> KeyReconciliation:
 
 
 def _final_estimate(ctx: BlockContext) -> Estimate:
-    leak = _reconciliation(ctx).leak_bits + VERIFICATION_LEAK_BITS + VERDICT_LEAK_BITS
-    return estimate(ctx.counts, *ctx.sources, ctx.agreement.security, leak_ec_bits=leak)
+    return ctx.judge(leak_bits=_leak_bits(ctx))
+
+
+def _leak_bits(ctx: BlockContext) -> int:
+    return _reconciliation(ctx).leak_bits + VERIFICATION_LEAK_BITS + VERDICT_LEAK_BITS
 
 
 def _reports(ctx: BlockContext) -> list[Effect]:
@@ -248,6 +253,8 @@ def _reports(ctx: BlockContext) -> list[Effect]:
             e11_upper=found.e11_upper,
             key_length_bits=found.key_length_bits,
             reason=found.reason,
+            method=found.analysis.method,
+            label=found.label,
         ),
     ]
 
@@ -264,7 +271,7 @@ def _hold(ctx: BlockContext) -> Hold:
         users=ctx.users,
         block=ctx.block,
         eps=security.eps_sec + security.eps_cor + ctx.eps_hashes,
-        leak_model=LEAK_MODEL,
+        leak_model="; ".join(filter(None, (LEAK_MODEL, ctx.agreement.analysis.rules.label))),
     )
 
 

@@ -10,10 +10,9 @@ import numpy as np
 
 from mdiqkd_net.blocks import setting_of
 from mdiqkd_net.errors import RemoteProtocolError
-from mdiqkd_net.estimation.engine import estimate
-from mdiqkd_net.protocol.agreement import peer_source
 from mdiqkd_net.protocol.context import FAILED_CHECK, NOT_ENOUGH_DATA, BlockContext
-from mdiqkd_net.protocol.effects import Arm, Disarm, Effect, Tell
+from mdiqkd_net.protocol.effects import Arm, Disarm, Effect, Freeze, Tell
+from mdiqkd_net.protocol.light import peer_source
 from mdiqkd_net.protocol.reconciling import KeyReconciliation
 from mdiqkd_net.protocol.sifting import errors_of_test, sift
 from mdiqkd_net.protocol.states import State
@@ -63,7 +62,10 @@ def on_opened(ctx: BlockContext, message: BlockOpened) -> Step:
 
 def _arm(ctx: BlockContext) -> list[Effect]:
     session = ctx.ready.session
+    digest = ctx.agreement.analysis.digest
+    frozen = [] if digest is None else [Freeze(ctx.users, ctx.block, session, digest)]
     return [
+        *frozen,
         Arm(session, ctx.light),
         Tell(PairArmed(session=session), ctx.stream_at_relay),
         ctx.report("block.stage", stage="light"),
@@ -203,10 +205,10 @@ def on_estimation_bits(ctx: BlockContext, message: EstimationBits) -> Step:
     if not ctx.is_coordinator:
         return State.RECONCILING, effects
     # With nothing leaked this is the most that the block can give: if it is nothing, stop here.
-    best = estimate(ctx.counts, *ctx.sources, ctx.agreement.security, leak_ec_bits=0)
+    best = ctx.judge(leak_bits=0)
     if best.key_length_bits == 0:
         ctx.estimate = best
-        state, more = ctx.abort(best.reason, NOT_ENOUGH_DATA)
+        state, more = ctx.abort(ctx.how_much_longer(best.reason, leak_bits=0), NOT_ENOUGH_DATA)
         return state, effects + more
     started = [ctx.send(m) for m in ctx.reconciliation.start()]
     return State.RECONCILING, [

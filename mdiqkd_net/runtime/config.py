@@ -64,6 +64,20 @@ class CharlesConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise ValueError(f"device.receiver: {error}") from None
 
 
+class Estimation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How blocks are judged; chosen before them, the same at both users of a pair."""
+
+    method: Literal["double_scan", "tangent_lp", "certificate"] = "double_scan"
+    tail: Literal["chernoff", "poisson", "closed"] = "chernoff"
+
+    def __post_init__(self) -> None:
+        if self.method == "certificate" and self.tail != "chernoff":
+            raise ValueError(
+                f"tail: found {self.tail!r}; allowed with the method certificate: none, "
+                "it uses no tail bounds"
+            )
+
+
 class Peer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A user to share keys with. The node with the greater id dials the other."""
 
@@ -71,6 +85,8 @@ class Peer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pads: str
     n_pulses: Annotated[int, Meta(ge=1, le=MAX_PULSES)]
     address: str | None = None
+    design: str | None = None
+    """What the method "certificate" judges the blocks by: a file, the same at both users."""
     blocks: Annotated[int, Meta(ge=1)] = 1
 
 
@@ -87,6 +103,7 @@ class EndpointConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     security: Security
     store: str
     peers: list[Peer]
+    estimation: Estimation = Estimation()
     bell_states: tuple[BellStateName, ...] = ("psi_minus", "psi_plus")
     reconciler: Literal["cascade"] = "cascade"
     qber_hint: Annotated[float, Meta(gt=0.0, lt=0.25)] = 0.02

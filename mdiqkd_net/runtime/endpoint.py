@@ -21,6 +21,7 @@ from mdiqkd_net.protocol.handshake import Expected
 from mdiqkd_net.runtime import sockets, tls
 from mdiqkd_net.runtime.accepting import accept, attend
 from mdiqkd_net.runtime.config import EndpointConfig, Peer
+from mdiqkd_net.runtime.designs import analysis_of, frozen_path
 from mdiqkd_net.runtime.link import Link, secure
 from mdiqkd_net.runtime.optical import Transmitter
 from mdiqkd_net.runtime.pair import Pair
@@ -95,6 +96,7 @@ class EndpointNode:
         """
         config = self._config
         server, client = tls.contexts(config.tls, self._base)
+        analyses = {peer.node: analysis_of(config, peer, self._base) for peer in config.peers}
         with ExitStack() as stack:
             store = stack.enter_context(
                 await trio.to_thread.run_sync(KeyStore.open, self._base / config.store)
@@ -110,6 +112,8 @@ class EndpointNode:
                     transmitter=self._transmitter,
                     entropy=secrets.token_bytes,
                     emit=self._telemetry.emit,
+                    analysis=analyses[peer.node],
+                    frozen=frozen_path(self._base / config.store),
                 )
             listener = await sockets.listen(config.listen, "listen")
             self._telemetry.emit("ready", role="endpoint", listen=sockets.address_of(listener))

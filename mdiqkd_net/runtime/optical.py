@@ -20,8 +20,7 @@ from mdiqkd_net.devices import Candidates, LitReceiver, SimulatedReceiver
 from mdiqkd_net.errors import DeviceError, RemoteProtocolError
 from mdiqkd_net.params import Source
 from mdiqkd_net.physics.time_bin import light_table
-from mdiqkd_net.protocol.agreement import peer_source
-from mdiqkd_net.protocol.light import SessionLight, source_settings
+from mdiqkd_net.protocol.light import SessionLight, peer_source, source_settings
 from mdiqkd_net.runtime.config import SimulatedDevice
 from mdiqkd_net.runtime.link import Link
 from mdiqkd_net.wire import bulk

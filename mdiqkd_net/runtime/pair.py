@@ -3,11 +3,13 @@
 import contextlib
 import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 import trio
 
 from mdiqkd_net.errors import LocalProtocolError, ProtocolError, RemoteProtocolError, WireError
+from mdiqkd_net.estimation.analysis import Analysis
 from mdiqkd_net.keys.pads import PadFile
 from mdiqkd_net.keys.records import BlockMeta
 from mdiqkd_net.keys.store import KeyStore
@@ -18,6 +20,7 @@ from mdiqkd_net.protocol.effects import (
     Discard,
     Effect,
     Finished,
+    Freeze,
     Hold,
     Release,
     Report,
@@ -29,6 +32,7 @@ from mdiqkd_net.protocol.endpoint import Endpoint, PairPlan
 from mdiqkd_net.protocol.light import Entropy
 from mdiqkd_net.protocol.states import State
 from mdiqkd_net.runtime.config import EndpointConfig, Peer
+from mdiqkd_net.runtime.designs import store_digest
 from mdiqkd_net.runtime.link import Link
 from mdiqkd_net.runtime.optical import Transmitter
 from mdiqkd_net.wire.frames import Frame
@@ -60,6 +64,8 @@ class Pair:
         transmitter: Transmitter,
         entropy: Entropy,
         emit: Callable[..., None],
+        analysis: Analysis,
+        frozen: Path,
     ) -> None:
         self._config = config
         self._peer = peer
@@ -69,6 +75,8 @@ class Pair:
         self._transmitter = transmitter
         self._entropy = entropy
         self._emit = emit
+        self._analysis = analysis
+        self._frozen = frozen
         self._inbox, self._to_handle = trio.open_memory_channel[tuple[bool, Frame]](INBOX_FRAMES)
         self._link: Link | None = None
         self._linked = trio.Event()
@@ -146,6 +154,7 @@ class Pair:
                 security=config.security,
                 bell_states=config.bell_states,
                 reconciler=config.reconciler,
+                analysis=self._analysis,
             ),
             qber_hint=config.qber_hint,
         )
@@ -195,7 +204,7 @@ class Pair:
         self._emit("pair.failed", users=users, reason=self.failure)
 
     async def _perform(self, core: Endpoint, effects: list[Effect]) -> None:
-        """Effects in order; a `Hold` is on disk before what follows it starts."""
+        """Effects in order; `Hold` and `Freeze` are on disk before what follows them starts."""
         for effect in effects:
             match effect:
                 case Send(data=data):
@@ -212,6 +221,8 @@ class Pair:
                     self._transmitter.disarm(session)
                 case Hold():
                     await trio.to_thread.run_sync(self._hold, effect)
+                case Freeze():
+                    await trio.to_thread.run_sync(store_digest, self._frozen, effect)
                 case Release(block_id=block_id):
                     await trio.to_thread.run_sync(self._store.release, block_id)
                 case Discard(block_id=block_id):

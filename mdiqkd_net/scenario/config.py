@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 
 from mdiqkd_net.blocks import CATEGORIES
 from mdiqkd_net.errors import ConfigError, DeviceError
+from mdiqkd_net.estimation.analysis import Analysis
 from mdiqkd_net.keys.identity import check_node
 from mdiqkd_net.keys.pki import AUTHORITY
 from mdiqkd_net.params import (
@@ -67,6 +68,8 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     f_ec: Annotated[float, Meta(ge=1.0, le=10.0)] = 1.16
     """Of predictions only; a run reports the leakage that it really had."""
     bell_states: tuple[BellStateName, ...]
+    estimation: configuration.Estimation = configuration.Estimation()
+    """How blocks are judged; designs of the certificate are made from the expected counts."""
     users: dict[str, UserLink]
     receiver: ReceiverParams
     blocks: Annotated[int, Meta(ge=1, le=10_000)] = 1
@@ -106,6 +109,11 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def security(self) -> Security:
         """The security budget of each block."""
         return Security(eps_sec=self.eps_sec, eps_cor=self.eps_cor, f_ec=self.f_ec)
+
+    @property
+    def analysis(self) -> Analysis:
+        """How blocks are judged, before any design is made."""
+        return Analysis(method=self.estimation.method, tail=self.estimation.tail)
 
     def link(self, users: UserPair) -> Link:
         """What a prediction needs to know of one pair; the lower id is Alice."""

@@ -19,6 +19,7 @@ from mdiqkd_net.blocks import BELL_STATES
 from mdiqkd_net.keys import pads, pki
 from mdiqkd_net.keys.files import make_directory
 from mdiqkd_net.physics import expected
+from mdiqkd_net.planning.prediction import design_of
 from mdiqkd_net.runtime.config import (
     CharlesConfig,
     EndpointConfig,
@@ -79,7 +80,8 @@ class Network:
         """Write certificates, pads and configurations under `directory` and bind the sockets.
 
         Raises:
-            ConfigError, KeyStoreError: The directory holds a network already.
+            ConfigError, KeyStoreError: The directory holds a network already, or no design of the
+                certificate can be made for a pair.
             OSError: The directory cannot be written, or no socket can be had.
         """
         self.scenario = scenario
@@ -90,6 +92,7 @@ class Network:
             }
             self._light = sockets.enter_context(_listener())
             self._write_secrets()
+            self._write_designs()
             self.nodes = (self._charles(), *(self._endpoint(user) for user in scenario.users))
             self._sockets = sockets.pop_all()
 
@@ -117,6 +120,17 @@ class Network:
         n_pads = min(PADS_PER_BLOCK * self.scenario.blocks, pads.MAX_PADS)
         for low, high in self.scenario.pairs:
             pads.create_pads(self.directory / "pads", low, high, n_pads=n_pads)
+
+    def _write_designs(self) -> None:
+        if not self.scenario.analysis.rules.frozen:
+            return
+        make_directory(self.directory / "designs")
+        for pair in self.scenario.pairs:
+            design = design_of(self.scenario.link(pair))
+            self._design_path(pair).write_bytes(design.canonical())
+
+    def _design_path(self, pair: UserPair) -> Path:
+        return self.directory / "designs" / f"{pair[0]}--{pair[1]}.json"
 
     def _charles(self) -> Node:
         scenario = self.scenario
@@ -149,6 +163,7 @@ class Network:
             peers=[self._peer(user, pair) for pair in pairs],
             light=_address(self._light),
             bell_states=scenario.bell_states,
+            estimation=scenario.estimation,
             qber_hint=max(_expected_qber(scenario, pair) for pair in pairs),
         )
         return self._node(user, "endpoint", config, (self._listeners[user],))
@@ -162,6 +177,7 @@ class Network:
             blocks=self.scenario.blocks,
             # Of two users, the greater id dials.
             address=_address(self._listeners[other]) if user > other else None,
+            design=str(self._design_path(pair)) if self.scenario.analysis.rules.frozen else None,
         )
 
     def _tls(self, node: str) -> Tls:

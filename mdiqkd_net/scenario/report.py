@@ -13,7 +13,7 @@ from msgspec import Struct
 from mdiqkd_net import __version__
 from mdiqkd_net.blocks import CATEGORIES
 from mdiqkd_net.estimation.accounting import binary_entropy
-from mdiqkd_net.estimation.engine import blocks_needed, estimate
+from mdiqkd_net.estimation.engine import blocks_needed, predict_estimate
 from mdiqkd_net.physics import expected
 from mdiqkd_net.planning.prediction import expected_tallies
 from mdiqkd_net.scenario.config import Measured, Scenario
@@ -118,6 +118,10 @@ class Report(Struct, frozen=True, kw_only=True):
     title: str
     version: str
     origin: str
+    method: str
+    """How blocks were judged."""
+    label: str
+    """What has to stand beside every secret bit of the method; empty if nothing need be said."""
     pulse_rate_hz: int
     wall_s: float
     first_key_s: float | None
@@ -177,6 +181,8 @@ def build(
         title=scenario.title,
         version=__version__,
         origin="simulated",
+        method=scenario.analysis.method,
+        label=scenario.analysis.rules.label,
         pulse_rate_hz=scenario.pulse_rate_hz,
         wall_s=wall_s,
         first_key_s=None if board.first_key_s is None else board.first_key_s - command_s,
@@ -193,14 +199,18 @@ def build(
 def predicted_bits(scenario: Scenario, users: UserPair) -> int:
     """Key length that the expected counts of one block would permit."""
     link = scenario.link(users)
-    return estimate(expected_tallies(link), link.alice, link.bob, link.security).key_length_bits
+    return predict_estimate(
+        expected_tallies(link), link.alice, link.bob, link.security, scenario.analysis
+    ).key_length_bits
 
 
 def pulses_needed(scenario: Scenario, users: UserPair) -> int | None:
     """Pulse pairs of a block from which the expected counts permit a key; None if none do."""
     # A block of one pulse, scaled up: `blocks_needed` only ever scales up.
     link = msgspec.structs.replace(scenario.link(users), n_pulses=1)
-    factor = blocks_needed(expected_tallies(link), link.alice, link.bob, link.security)
+    factor = blocks_needed(
+        expected_tallies(link), link.alice, link.bob, link.security, scenario.analysis
+    )
     return None if factor is None else math.ceil(factor)
 
 

@@ -39,7 +39,8 @@ def _heading(report: Report) -> RenderableType:
     row.add_column(justify="left", ratio=1)
     row.add_column(justify="right")
     row.add_row(Text(report.title, style="bold"), Text(report.origin, style="black on yellow"))
-    return Group(Text(), row, Rule(style="dim"))
+    label = [Text(f" {report.method}: {report.label}", style="yellow")] if report.label else []
+    return Group(Text(), row, *label, Rule(style="dim"))
 
 
 def _verdict(pair: PairReport) -> RenderableType:

@@ -134,14 +134,18 @@ class BlockOpen(Message, frozen=True):
     TYPE: ClassVar[int] = 0x8202
     CAP: ClassVar[int] = 16 * KIB
 
+    accounting: Annotated[str, Meta(max_length=32)]
     bell_states: Annotated[list[Literal["psi_minus", "psi_plus"]], Meta(max_length=2)]
     block: Natural
+    design: Annotated[bytes, Meta(max_length=32)]  # SHA-256, or nothing for a method without
     eps_cor: Float64Bits
     eps_sec: Float64Bits
     f_ec: Float64Bits
+    method: Annotated[str, Meta(max_length=32)]
     reconciler: Annotated[str, Meta(max_length=32)]
     session_digest: Bytes32
     source: SourceSettings
+    tail: Annotated[str, Meta(max_length=32)]
 
 
 class BlockOpened(Message, frozen=True):

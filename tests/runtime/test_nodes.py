@@ -11,6 +11,7 @@ import trio
 from triangle import RECEIVER, SECURITY, SOURCE
 
 from mdiqkd_net.errors import ConfigError, RemoteProtocolError
+from mdiqkd_net.estimation.analysis import Analysis
 from mdiqkd_net.keys.store import KeyStore
 from mdiqkd_net.params import Fiber
 from mdiqkd_net.protocol.endpoint import Endpoint
@@ -243,6 +244,8 @@ async def test_a_link_that_ends_fails_its_pair_and_holds_up_nobody(site, broken)
         transmitter=None,
         entropy=secrets.token_bytes,
         emit=lambda *_args, **_fields: None,
+        analysis=Analysis(),
+        frozen=site.base / "frozen.jsonl",
     )
 
     class Ending:

@@ -87,14 +87,9 @@ def certified_estimate(
         n_transcripts: How many different lengths of reconciliation the key bits might have led
             to; 1 if public data fixed the length. Costs log2 of it.
     """
-    digest, why = _admit(design)
-    if not why and frozen_digest != digest:
-        why = "the design is not the one that was frozen before the block"
-    if not why and security.eps_sec != design.eps_sec:
-        why = f"the design was made for eps_sec {design.eps_sec:g}, not {security.eps_sec:g}"
-    for name, box, source in (("Alice", design.alice, alice), ("Bob", design.bob, bob)):
-        if not why and (left := outside(box, source)):
-            why = f"{name}'s {left}"
+    certified, why = admitted_bits(
+        counts, design, security, alice=alice, bob=bob, frozen_digest=frozen_digest
+    )
     if not why and leak_ec_bits < 0:
         why = f"leak_ec_bits is {leak_ec_bits}, and no reconciliation gives bits back"
     if not why and n_transcripts < 1:
@@ -106,11 +101,6 @@ def certified_estimate(
         + _ROUNDING
     )
     leak = max(0, leak_ec_bits)
-    certified = 0
-    if not why:
-        certified, why = certified_bits(counts, design)
-    if not why and certified <= 0:
-        why = "the counts certify no private bits"
     length = certified - leak - constant
     if not why and length <= 0:
         why = (
@@ -119,12 +109,44 @@ def certified_estimate(
         )
     return CertifiedEstimate(
         key_length_bits=0 if why else length,
-        certified_bits=max(0, certified),
+        certified_bits=certified,
         leak_ec_bits=leak,
         constant_bits=constant,
-        digest=digest,
+        digest=_admit(design)[0],
         reason=why,
     )
+
+
+def admitted_bits(
+    counts: Observed,
+    design: Design,
+    security: Security,
+    *,
+    alice: Source,
+    bob: Source,
+    frozen_digest: str,
+) -> tuple[int, str]:
+    """Certified bits under a design that passes the checker and is the frozen one.
+
+    Arguments are those of `certified_estimate`, for which this is the part before all costs.
+
+    Returns:
+        The bound, 0 if there is none, and why there is none, in words.
+    """
+    digest, why = _admit(design)
+    if not why and frozen_digest != digest:
+        why = "the design is not the one that was frozen before the block"
+    if not why and security.eps_sec != design.eps_sec:
+        why = f"the design was made for eps_sec {design.eps_sec:g}, not {security.eps_sec:g}"
+    for name, box, source in (("Alice", design.alice, alice), ("Bob", design.bob, bob)):
+        if not why and (left := outside(box, source)):
+            why = f"{name}'s {left}"
+    if why:
+        return 0, why
+    bits, why = certified_bits(counts, design)
+    if not why and bits <= 0:
+        why = "the counts certify no private bits"
+    return max(0, bits), why
 
 
 def certified_bits(counts: Observed, design: Design) -> tuple[int, str]:

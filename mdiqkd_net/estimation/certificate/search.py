@@ -39,7 +39,7 @@ _LEAST_EVENTS: Final = 1e-9
 _SAME: Final = 1e-9
 """Ends of an interval that agree to this precision are one corner to the search, not to deflate."""
 
-_GAP: Final = 1e-4
+_GAP: Final = 1e-6
 """Duality gap of the program, in nats of the whole block."""
 
 
