@@ -13,7 +13,6 @@ Nothing here is trusted; see `search`.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -85,17 +84,18 @@ def maximize_certified(
     start_time = min(max(start_time, _LEAST_START), 0.5 * _TIMES[1])
     point = np.concatenate([np.zeros(n), _START_GAINS, [start_time]])
     point[:n] = -_START_DEPTH * point[-1]
-    value, slope, bends = constraints.at(point)
+    value = constraints.at(point)
     # Slack and multipliers on the scale of the objective make the first steps well centered.
     dual = float(np.abs(goal @ point)) / value.size / -value
     for _ in range(_ITERATIONS):
+        slope, bends = constraints.shape(point, dual)
         distance = float(dual @ -value)
         residual = slope.T @ dual - goal
         scale = np.abs(slope).T @ dual + np.abs(goal)
         if distance <= gap * point[-1] and float(np.max(np.abs(residual) / scale)) < _NEWTON:
             break
         target = 0.1 * distance / value.size
-        hessian = bends(dual) + (slope.T * (dual / -value)) @ slope
+        hessian = bends + (slope.T * (dual / -value)) @ slope
         right = -(slope.T @ (target / -value) - goal)
         unit = 1.0 / np.sqrt(np.diag(hessian))
         try:
@@ -107,14 +107,13 @@ def maximize_certified(
         for _ in range(_BACKTRACKS):
             moved = point + length * step
             if moved[-1] > 0.0:
-                found = constraints.at(moved)
-                if np.all(found[0] < (1.0 - _BOUNDARY) * value):
+                new = constraints.at(moved)
+                if np.all(new < (1.0 - _BOUNDARY) * value):
                     break
             length *= 0.7
         else:
             break
-        point, dual = moved, dual + length * dual_step
-        value, slope, bends = found
+        point, dual, value = moved, dual + length * dual_step, new
     return Optimum(
         bits=float(goal @ point),
         theta=1.0 / float(point[-1]),
@@ -137,44 +136,51 @@ class _Constraints:
         for kind, chosen in enumerate(self._tilted):
             self._moves[chosen, zz, n + kind] = -1.0
 
-    def at(self, point: Floats) -> tuple[Floats, Floats, Callable[[Floats], Floats]]:
-        """Values (m,), slopes (m, n + 3), and the sum of their curvatures weighted by (m,)."""
+    def at(self, point: Floats) -> Floats:
+        """The values, (m,); infinite where nobody should go."""
+        time = float(point[-1])
+        # Sums of differences from 1 keep what is far below it; the rows sum to 1.
+        excess = (self._matrix * np.expm1(self._exponents(point))).sum(axis=1)
+        if float(excess.min()) < _EMPTIEST:
+            return np.full(len(self._matrix) + 4, np.inf)
+        right, wrong = (float(g) for g in point[self._n : self._n + 2])
+        gains = math.log2(2.0**right + 2.0**wrong) - 1.0, wrong - right + _APART
+        ends = _TIMES[0] - time, time - _TIMES[1]
+        return np.concatenate([time * np.log1p(excess), gains, ends])
+
+    def shape(self, point: Floats, dual: Floats) -> tuple[Floats, Floats]:
+        """Slopes (m, n + 3), and the sum of all curvatures weighted by `dual`, (n + 3, n + 3)."""
+        n, rows, time = self._n, len(self._matrix), float(point[-1])
+        exponent = self._exponents(point)
+        moves = self._moves
+        moves[:, :, -1] = -exponent
+        excess = (self._matrix * np.expm1(exponent)).sum(axis=1)
+        share = self._matrix * np.exp(exponent) / (1.0 + excess)[:, None]
+        mean = (share[:, None, :] @ moves)[:, 0, :]
+        slope = np.zeros((rows + 4, n + 3))
+        slope[:rows] = mean
+        slope[:rows, -1] += np.log1p(excess)
+        weights = np.exp2(point[n : n + 2])
+        part = weights / weights.sum()
+        slope[rows, n : n + 2] = part
+        slope[rows + 1, n : n + 2] = -1.0, 1.0
+        slope[rows + 2, -1], slope[rows + 3, -1] = -1.0, 1.0
+
+        weight = dual[:rows] / time
+        flat = moves.reshape(-1, n + 3)
+        bends: Floats = (flat.T * (share * weight[:, None]).ravel()) @ flat
+        bends -= (mean.T * weight) @ mean
+        spread = dual[rows] * math.log(2.0) * part[0] * part[1]
+        bends[n : n + 2, n : n + 2] += spread * np.array([[1.0, -1.0], [-1.0, 1.0]])
+        return slope, bends
+
+    def _exponents(self, point: Floats) -> Floats:
         n, time = self._n, float(point[-1])
         exponent = np.tile(point[:n] / time, (len(self._matrix), 1))
         for rows, gain in zip(self._tilted, point[n : n + 2], strict=True):
             exponent[rows, self._zz] -= gain / time
         # A step too long may overflow; it violates a constraint and is taken back.
-        exponent = np.minimum(exponent, _MAX_EXPONENT)
-        moves = self._moves.copy()
-        moves[:, :, -1] = -exponent
-        # Sums of differences from 1 keep what is far below it; the rows sum to 1.
-        excess = (self._matrix * np.expm1(exponent)).sum(axis=1)
-        if float(excess.min()) < _EMPTIEST:
-            nothing = np.zeros((len(self._matrix) + 4, n + 3))
-            return np.full(len(nothing), np.inf), nothing, lambda _: nothing
-        share = self._matrix * np.exp(exponent) / (1.0 + excess)[:, None]
-        mean = (share[:, None, :] @ moves)[:, 0, :]
-        log = np.log1p(excess)
-        slope = np.vstack([mean, np.zeros((4, n + 3))])
-        slope[: log.size, -1] += log
-        weights = np.exp2(point[n : n + 2])
-        part = weights / weights.sum()
-        slope[-4, n : n + 2] = part
-        slope[-3, n : n + 2] = -1.0, 1.0
-        slope[-2, -1], slope[-1, -1] = -1.0, 1.0
-        gains = np.log2(weights.sum()) - 1.0, point[n + 1] - point[n] + _APART
-        value = np.concatenate([time * log, gains, [_TIMES[0] - time, time - _TIMES[1]]])
-
-        def bends(dual: Floats) -> Floats:
-            weight = dual[: log.size] / time
-            flat = moves.reshape(-1, n + 3)
-            sum_: Floats = (flat.T * (share * weight[:, None]).ravel()) @ flat
-            sum_ -= (mean.T * weight) @ mean
-            spread = dual[-4] * np.log(2.0) * part[0] * part[1]
-            sum_[n : n + 2, n : n + 2] += spread * np.array([[1.0, -1.0], [-1.0, 1.0]])
-            return sum_
-
-        return value, slope, bends
+        return np.minimum(exponent, _MAX_EXPONENT)
 
 
 def _room(value: Floats, step: Floats) -> float:
