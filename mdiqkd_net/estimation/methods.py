@@ -13,6 +13,7 @@ from mdiqkd_net.blocks import Counts
 from mdiqkd_net.estimation.accounting import ACCOUNTINGS, TAIL_EVENTS
 from mdiqkd_net.estimation.asymptotic import face_value, z_single_photon_pairs
 from mdiqkd_net.estimation.boxes import NoChannelError, box_events, observations
+from mdiqkd_net.estimation.certificate.classes import PLAIN_PAIRS, TEST_PAIRS
 from mdiqkd_net.estimation.certificate.design import LABEL, Design
 from mdiqkd_net.estimation.certificate.evaluate import admitted_bits
 from mdiqkd_net.estimation.decoy import NEEDED, NEEDED_ERRORS, Tallies, Worst, region
@@ -138,7 +139,8 @@ def _program(case: Case, tail: Tail, beta: float) -> Bound:
 
 def _designed(case: Case) -> Categories:
     if case.design is None:
-        return ("zz",), ("zz",)
+        usable = [pair for pair in (*PLAIN_PAIRS, *TEST_PAIRS) if pair in case.data.n]
+        return (*usable, "zz"), ("zz",)
     scored = [category for category, _ in case.design.scores]
     pairs = dict.fromkeys(category[:2] for category in scored)
     compared = dict.fromkeys(category[:2] for category in scored if "/" in category)

@@ -17,7 +17,7 @@ from mdiqkd_net.estimation.optimize import optimize_settings
 from mdiqkd_net.estimation.settings_space import Limits, SettingsSpace
 from mdiqkd_net.params import Link, ReceiverParams, Setting, UserLink
 from mdiqkd_net.physics import expected
-from mdiqkd_net.planning.task import key_bits
+from mdiqkd_net.planning.task import Task, answer, key_bits
 
 GOAL_S = 5.0
 
@@ -102,6 +102,26 @@ def test_optimised_rates_and_seconds(case):
     assert rate >= 0.99 * reference
     assert seconds < GOAL_S
     assert abs(found.key_bits - rate * link.n_pulses) < 2.0
+
+
+CERTIFIED = [6.98e-4, 2.27e-5, 1.47e-3, 9.55e-5]
+"""By the certificate, at its own best settings: an independent program's, for the first cases."""
+
+
+@pytest.mark.parametrize(("case", "reference"), list(zip(CASES, CERTIFIED, strict=False)))
+def test_optimised_rates_of_the_certificate(case, reference):
+    link, _, _ = case
+    analysis = Analysis(method="certificate")
+    begun = time.process_time()
+    found = answer(link, Task(analysis=analysis, optimize=True))
+    seconds = time.process_time() - begun
+    rate = found["rate_per_pulse"]
+    print(  # noqa: T201
+        f"\n{link.alice.length_km:g} + {link.bob.length_km:g} km, {link.n_pulses:.0e}: {rate:.4e}, "
+        f"{rate / reference:.4f} of the reference; {seconds:.2f} s. {found['label']}"
+    )
+    assert rate >= 0.99 * reference
+    assert seconds < 5 * GOAL_S
 
 
 def test_a_simplex_from_the_same_start_finds_nothing_better():

@@ -1,8 +1,13 @@
 """Everything for real: three processes, TLS on localhost, simulated light, two key stores."""
 
+import hashlib
 import json
 
+import pytest
+
 from mdiqkd_net.cli import main
+from mdiqkd_net.estimation.certificate.design import LABEL
+from mdiqkd_net.keys.store import KeyStore
 
 
 def test_a_small_pair_makes_the_same_key_on_both_sides(write_scenario, tmp_path):
@@ -23,3 +28,25 @@ def test_a_small_pair_makes_the_same_key_on_both_sides(write_scenario, tmp_path)
     # run of 10^10 where the Poisson law is near a normal one.
     assert all(abs(g["deviation"]) < 6.5 for g in pair["gains"] if g["n_expected"] > 1000)
     assert sum(g["n_expected"] > 1000 for g in pair["gains"]) >= 10
+
+
+def test_a_pair_that_is_judged_by_the_certificate(write_scenario, tmp_path, capsys):
+    """A third of the light of the other run; designs are written, frozen by both users, and used."""
+    target, keep = tmp_path / "report.json", tmp_path / "kept"
+    path = write_scenario(more='estimation = { method = "certificate" }')
+    options = ["--quiet", "--json", str(target), "--keep", str(keep), "--n-pulses", "3e8"]
+    assert main(["run", str(path), *options]) == 0
+    report = json.loads(target.read_text())
+    (pair,) = report["pairs"]
+    assert pair["keys_match"] is True
+    assert pair["secret_bits"] == pytest.approx(pair["secret_bits_expected"], rel=0.2)
+    assert (report["method"], report["label"]) == ("certificate", LABEL)
+    assert LABEL in capsys.readouterr().out
+    design = (keep / "designs" / "alice--bob.json").read_bytes()
+    for user in ("alice", "bob"):
+        (line,) = (keep / "nodes" / user / "keys.db.frozen.jsonl").read_text().splitlines()
+        assert json.loads(line)["design_sha256"] == hashlib.sha256(design).hexdigest()
+        assert json.loads(line)["users"] == ["alice", "bob"]
+        with KeyStore.open(keep / "nodes" / user / "keys.db", create=False) as store:
+            (*keys,) = store.keys()
+        assert all(key.leak_model.endswith(LABEL) for key in keys)

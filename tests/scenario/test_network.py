@@ -5,6 +5,7 @@ import pytest
 from mdiqkd_net.keys.pads import PadFile
 from mdiqkd_net.params import MAX_PULSES
 from mdiqkd_net.runtime import config as configs
+from mdiqkd_net.runtime.designs import analysis_of
 from mdiqkd_net.scenario import network
 from mdiqkd_net.scenario.network import Network
 
@@ -100,3 +101,26 @@ def test_segments_stay_within_their_limits(write_scenario, n_pulses, length_km, 
     path = write_scenario(users=("dave", "eve"))
     path.write_text(path.read_text().replace("length_km = 20.0", f"length_km = {length_km}"))
     assert network.segment_pulses(config.read(path, n_pulses=n_pulses)) == expected
+
+
+def test_designs_are_written_for_every_pair_that_the_certificate_judges(make_scenario, tmp_path):
+    scenario = make_scenario(
+        topology="star", users=USERS, more='estimation = { method = "certificate" }'
+    )
+    with Network(scenario, tmp_path / "net") as star:
+        configurations = read_all(star)
+        digests = {}
+        for user in USERS:
+            assert configurations[user].estimation.method == "certificate"
+            for peer in configurations[user].peers:
+                # Whoever reads it checks that its own source and budget fit.
+                found = analysis_of(configurations[user], peer, tmp_path)
+                digests.setdefault(frozenset((user, peer.node)), set()).add(found.digest)
+    assert len(digests) == 3
+    assert all(len(found) == 1 for found in digests.values())
+
+
+def test_other_methods_need_no_design(star):
+    assert not (star.directory / "designs").exists()
+    peers = read_all(star)["alice"].peers
+    assert [peer.design for peer in peers] == [None, None]
