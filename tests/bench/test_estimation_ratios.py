@@ -12,8 +12,8 @@ from mdiqkd_net.blocks import Counts
 from mdiqkd_net.estimation.accounting import planned_leak_bits, tail_beta
 from mdiqkd_net.estimation.analysis import Analysis
 from mdiqkd_net.estimation.asymptotic import z_single_photon_pairs
-from mdiqkd_net.estimation.decoy import Tallies, region
 from mdiqkd_net.estimation.certificate.evaluate import certified_estimate
+from mdiqkd_net.estimation.decoy import Tallies, region
 from mdiqkd_net.estimation.engine import designed_key_bits, estimate, prepared
 from mdiqkd_net.params import Security, Setting, Source
 

@@ -31,7 +31,7 @@ def test_a_small_pair_makes_the_same_key_on_both_sides(write_scenario, tmp_path)
 
 
 def test_a_pair_that_is_judged_by_the_certificate(write_scenario, tmp_path, capsys):
-    """A third of the light of the other run; designs are written, frozen by both users, and used."""
+    """A third of the other run's light; designs are written, frozen by both users, and used."""
     target, keep = tmp_path / "report.json", tmp_path / "kept"
     path = write_scenario(more='estimation = { method = "certificate" }')
     options = ["--quiet", "--json", str(target), "--keep", str(keep), "--n-pulses", "3e8"]
