@@ -6,189 +6,143 @@ two keys that differ in x_I alone never collide, and any others with probability
 Source: Krawczyk, CRYPTO '94, for Toeplitz; Hayashi & Tsurumaru, IEEE Trans. Inf. Theory 62, 2213
 (2016), for the modified form.
 
-T x_T is part of a convolution of bits over the integers, taken modulo 2. It is computed in blocks
-by real FFTs in float64, and summed over blocks before transforming back. What makes this exact:
-
-With blocks of length N the error of a cyclic convolution is at most 3 log2(N) 6.7 u |s| |x| in any
-entry (u = 2^-53; Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., theorem 24.2,
-for radix 2 and accurate twiddle factors; scipy's radices do fewer operations). Here N <= 2^18,
-|s| <= 2^9 and |x| <= 2^9, the roots of the numbers of ones, so one pair of blocks errs by less
-than 1.1e-8, and a key of n bits, n / 2^17 pairs for each output, by less than 8.1e-14 n: 1e-6 at
-n = 1.2e7, 8e-6 at 1e8, and 1/4 beyond 1e12. The program does not rely on that: it measures the
-distance of every value from the nearest integer, and refuses to return anything if one reaches
-1/4. Memory is about a quarter of a gigabyte at most, besides one byte per bit of key and of seed.
+Bits are packed, the first one in the high bit of the first byte, in key, seed and result. All
+tiers compute the same function. Those named after carry-less multiplication take, besides key, seed
+and result, at most `blocks.WORK_BYTES` of memory; the float64 tier takes a byte per bit of both,
+and a quarter of a gigabyte. Each call uses one thread, and holds no lock while it computes.
 """
 
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
-import scipy.fft
-from numba import njit
 from numpy.typing import NDArray
 
 from mdiqkd_net.errors import LocalProtocolError
+from mdiqkd_net.postprocessing.toeplitz import blocks, direct, rfft
+from mdiqkd_net.postprocessing.toeplitz.vectors import instruction_lanes, target
+from mdiqkd_net.postprocessing.toeplitz.words import WORD_BITS, packed_words, read_words
 
-LOG_LENGTH_MAX: Final = 18
-"""log2 of the longest transform: one batch of eight stays near the caches."""
+CLMUL_LANES: Final = {"clmul512": 8, "clmul256": 4, "clmul128": 2}
+"""64-bit lanes of the vectors of a tier."""
 
-OUTPUT_BLOCKS_MAX: Final = 32
-BATCH: Final = 8
-"""Transforms computed at once; scipy uses vector instructions across them."""
+RFFT: Final = "rfft"
 
-MAX_ROUNDING: Final = 0.25
+
+def tiers() -> tuple[str, ...]:
+    """Ways to compute that this CPU has, the one that is used first.
+
+    With any carry-less multiplication all widths run; those that are wider than the instruction
+    come behind.
+    """
+    native = instruction_lanes(*target())
+    if not native:
+        return (RFFT,)
+    by_speed = sorted(
+        CLMUL_LANES, key=lambda tier: (CLMUL_LANES[tier] > native, -CLMUL_LANES[tier])
+    )
+    return (*by_speed, RFFT)
 
 
 def seed_bits(n_in: int, n_out: int) -> int:
     """Public random bits that choose one function from n_in to n_out bits: n_in - 1.
 
     Raises:
-        LocalProtocolError: Not 1 <= n_out <= n_in.
+        LocalProtocolError: Not 1 <= n_out < n_in.
     """
-    if not 1 <= n_out <= n_in:
-        raise LocalProtocolError(f"n_out: found {n_out}; allowed: 1 to n_in, which is {n_in}")
+    if not 1 <= n_out < n_in:
+        raise LocalProtocolError(
+            f"n_out: found {n_out}; allowed: 1 to n_in - 1, which is {n_in - 1}"
+        )
     return n_in - 1
 
 
 def amplify(bits: NDArray[np.uint8], seed: bytes, n_out: int) -> bytes:
-    """Hash a key to `n_out` bits, packed, first bit in the high bit.
+    """Hash a key of one byte per bit; see `amplify_packed`.
 
     Args:
         bits: The key, shape (n_in,), 0 or 1.
-        seed: `seed_bits(n_in, n_out)` bits, packed alike; must be random, and unknown to anybody
-            until the key is fixed. Bits behind them are not used.
-        n_out: Length of the result in bits.
+        seed: As there.
+        n_out: As there.
 
     Raises:
-        LocalProtocolError: A length is wrong, or (never seen) rounding was not safe.
+        LocalProtocolError: As there, or `bits` is something else.
     """
     if bits.ndim != 1 or bits.dtype != np.uint8 or (bits.size and bits.max() > 1):
         raise LocalProtocolError(
             f"bits: found shape {bits.shape} of {bits.dtype}; allowed: one axis of uint8, 0 or 1"
         )
-    n_seed = seed_bits(bits.size, n_out)
-    if len(seed) != -(-n_seed // 8):
-        raise LocalProtocolError(f"seed: found {len(seed)} bytes; allowed: {-(-n_seed // 8)}")
-    out = bits[:n_out].copy()
-    if n_out < bits.size:
-        diagonals = np.unpackbits(np.frombuffer(seed, np.uint8), count=n_seed)
-        _toeplitz(diagonals, bits[n_out:], out)
-    return np.packbits(out).tobytes()
+    return amplify_packed(np.packbits(bits), bits.size, seed, n_out)
 
 
-def _toeplitz(diagonals: NDArray[np.uint8], x: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
-    """XOR T x to `out`. Shapes: diagonals (m + n - 1,), x (n,), out (m,)."""
-    log_length = min(max((diagonals.size - 1).bit_length(), 4), LOG_LENGTH_MAX)
-    length = 2**log_length
-    half = length // 2
-    if out.size <= half:
-        # One block of output; blocks of input take the rest of the transform.
-        for_output, for_input = out.size, length - out.size + 1
-    else:
-        for_output = for_input = half
-    step = for_output * OUTPUT_BLOCKS_MAX
-    for first in range(0, out.size, step):
-        part = out[first : first + step]
-        n_diagonals = part.size + x.size - 1
-        part ^= _product(
-            diagonals[first : first + n_diagonals],
-            x,
-            part.size,
-            length=length,
-            for_output=for_output,
-            for_input=for_input,
-        )
+def amplify_packed(
+    key: bytes | NDArray[np.uint8], n_in: int, seed: bytes, n_out: int, *, tier: str | None = None
+) -> bytes:
+    """Hash a packed key of `n_in` bits to `n_out` bits, packed.
 
-
-def _product(
-    diagonals: NDArray[np.uint8],
-    x: NDArray[np.uint8],
-    n_out: int,
-    *,
-    length: int,
-    for_output: int,
-    for_input: int,
-) -> NDArray[np.uint8]:
-    """T x modulo 2 for at most OUTPUT_BLOCKS_MAX blocks of output; shape (n_out,).
-
-    Output block i takes input block j through the `length` diagonals from
-    n - (j + 1) for_input + i for_output on. With more than one block of output both kinds have
-    one size, so the diagonals depend on i - j alone; their transforms live in a ring.
-    """
-    n_rows = -(-n_out // for_output)
-    n_columns = -(-x.size // for_input)
-    ring_size = n_rows + BATCH - 1
-    n_frequencies = length // 2 + 1
-    ring = np.empty((ring_size, 2, n_frequencies))
-    total = np.zeros((n_rows, 2, n_frequencies))
-    newest = n_rows  # the least i - j whose transform is in the ring
-    for column in range(0, n_columns, BATCH):
-        n_batch = min(BATCH, n_columns - column)
-        inputs = np.zeros((n_batch, length))
-        for k in range(n_batch):
-            chunk = x[(column + k) * for_input : (column + k + 1) * for_input]
-            inputs[k, : chunk.size] = chunk
-        oldest = 1 - column - n_batch
-        for top in range(newest - 1, oldest - 1, -BATCH):
-            which = np.arange(top, max(top - BATCH, oldest - 1), -1)
-            windows = np.zeros((which.size, length))
-            for row, difference in enumerate(which):
-                start = x.size - for_input + int(difference) * for_input
-                chunk = diagonals[max(start, 0) : max(start + length, 0)]
-                skip = max(-start, 0)
-                windows[row, skip : skip + chunk.size] = chunk
-            ring[which % ring_size] = _planes(scipy.fft.rfft(windows, axis=1))
-        newest = oldest
-        _accumulate(total, ring, _planes(scipy.fft.rfft(inputs, axis=1)), column)
-    result = np.empty((n_rows, for_output), np.uint8)
-    for row in range(0, n_rows, BATCH):
-        spectra = total[row : row + BATCH, 0] + 1j * total[row : row + BATCH, 1]
-        sums = scipy.fft.irfft(spectra, n=length, axis=1)
-        result[row : row + BATCH] = parities(sums[:, for_input - 1 : for_input - 1 + for_output])
-    return result.reshape(-1)[:n_out]
-
-
-def parities(sums: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Round to integers and take them modulo 2; same shape.
+    Args:
+        key: The key, ceil(n_in / 8) bytes; bits behind it are not used.
+        n_in: Its length in bits.
+        seed: `seed_bits(n_in, n_out)` bits, in whole bytes; must be random, and unknown to anybody
+            until the key is fixed. Bits behind them are not used.
+        n_out: Length of the result in bits, less than n_in; the rest of its last byte is 0.
+        tier: One of `tiers()`; the first of them if None.
 
     Raises:
-        LocalProtocolError: A value is MAX_ROUNDING or more from the nearest integer, or no number.
+        LocalProtocolError: A length is wrong, or the tier is none of this CPU.
     """
-    nearest = np.rint(sums)
-    rounding = float(np.abs(sums - nearest).max())
-    if not rounding < MAX_ROUNDING:
+    n_seed = seed_bits(n_in, n_out)
+    key_bytes, seed_bytes = _packed("key", key, n_in), _packed("seed", seed, n_seed)
+    if tier is None:
+        tier = _fastest()
+    elif tier not in tiers():
+        raise LocalProtocolError(f"tier: found {tier!r}; allowed: {', '.join(tiers())}")
+    return _hash(key_bytes, n_in, seed_bytes, n_out, tier)
+
+
+def _packed(name: str, data: bytes | NDArray[np.uint8], n_bits: int) -> NDArray[np.uint8]:
+    array = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else data
+    n_bytes = -(-n_bits // 8)
+    if array.shape != (n_bytes,) or array.dtype != np.uint8:
         raise LocalProtocolError(
-            f"amplify: found a rounding error of {rounding:.3g}; allowed: below {MAX_ROUNDING}"
+            f"{name}: found shape {array.shape} of {array.dtype}; allowed: {n_bytes} bytes"
         )
-    return nearest.astype(np.int64).astype(np.uint8) & np.uint8(1)
+    return np.ascontiguousarray(array)
 
 
-def _planes(spectra: NDArray[np.complex128]) -> NDArray[np.float64]:
-    # Real and imaginary parts apart, so that products use whole vector registers.
-    return np.stack((spectra.real, spectra.imag), axis=1)
+def _hash(
+    key: NDArray[np.uint8], n_in: int, seed: NDArray[np.uint8], n_out: int, tier: str
+) -> bytes:
+    if tier == RFFT:
+        bits = np.unpackbits(key, count=n_in)
+        out = bits[:n_out]
+        rfft.add_product(np.unpackbits(seed, count=n_in - 1), bits[n_out:], out)
+        return np.packbits(out).tobytes()
+    lanes = (0,) * CLMUL_LANES[tier]
+    words = np.empty(-(-n_out // WORD_BITS), np.uint32)
+    read_words(key, 0, n_out, words)
+    n_rest = -(-(n_in - n_out) // WORD_BITS)
+    plan = blocks.plan(words.size, n_rest)
+    if direct.cost_ns(words.size, n_rest) < plan.cost_ns:
+        direct.add_product(seed, key, n_in, n_out, words, lanes)
+    else:
+        blocks.add_product(seed, key, n_in, n_out, words, plan, lanes)
+    return packed_words(words, n_out)
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
-def _accumulate(
-    total: NDArray[np.float64],
-    ring: NDArray[np.float64],
-    inputs: NDArray[np.float64],
-    column: int,
-) -> None:
-    """Add ring[(i - column - k) mod its size] * inputs[k], complex, to total[i], for all i and k.
+@lru_cache(maxsize=1)
+def _fastest() -> str:
+    """The first tier, after it has proved itself.
 
-    Shapes: total (rows, 2, frequencies), ring (rows + BATCH - 1, 2, frequencies), inputs (at most
-    BATCH, 2, frequencies); the middle axis is real and imaginary part.
+    Two users with different CPUs would never notice that their secret keys differ, since keys are
+    compared before they are amplified.
     """
-    tile = 512  # keeps one tile of every row in the second-level cache
-    for first in range(0, total.shape[2], tile):
-        stop = min(first + tile, total.shape[2])
-        for i in range(total.shape[0]):
-            # One-dimensional views let the compiler prove that the loop may be vectorized.
-            t_re, t_im = total[i, 0, first:stop], total[i, 1, first:stop]
-            for k in range(inputs.shape[0]):
-                row = (i - column - k) % ring.shape[0]
-                a_re, a_im = ring[row, 0, first:stop], ring[row, 1, first:stop]
-                b_re, b_im = inputs[k, 0, first:stop], inputs[k, 1, first:stop]
-                for f in range(stop - first):
-                    t_re[f] += a_re[f] * b_re[f] - a_im[f] * b_im[f]
-                    t_im[f] += a_re[f] * b_im[f] + a_im[f] * b_re[f]
+    tier = tiers()[0]
+    rng = np.random.Generator(np.random.PCG64(1))
+    for n_in, n_out in ((3001, 1009), (40_009, 17_011)):
+        key, seed = (rng.integers(0, 256, -(-n // 8), np.uint8) for n in (n_in, n_in - 1))
+        if _hash(key, n_in, seed, n_out, tier) != _hash(key, n_in, seed, n_out, RFFT):
+            raise LocalProtocolError(
+                f"tier {tier}: found a wrong result of a known problem; allowed: none"
+            )
+    return tier

@@ -1,94 +1,68 @@
+import hashlib
 import itertools
+import json
+import threading
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from toeplitz_naive import naive_amplify
 
 from mdiqkd_net.errors import LocalProtocolError
 from mdiqkd_net.postprocessing import amplify as module
-from mdiqkd_net.postprocessing.amplify import amplify, parities, seed_bits
+from mdiqkd_net.postprocessing.amplify import amplify, amplify_packed, seed_bits, tiers
+
+VECTORS = json.loads(Path(__file__).with_name("amplify_vectors.json").read_text())
 
 
 def pack(bits) -> bytes:
     return np.packbits(np.array(bits, np.uint8)).tobytes()
 
 
-def oracle(bits: np.ndarray, seed: bytes, n_out: int) -> bytes:
-    """The definition, row by row, in Python integers: bit j of an int stands for element j."""
-    rest = bits.size - n_out
-    diagonals = np.unpackbits(np.frombuffer(seed, np.uint8), count=bits.size - 1)
-    x = sum(int(bit) << j for j, bit in enumerate(bits[n_out:]))
-    out = []
-    for i in range(n_out):
-        row = sum(int(diagonals[i - j + rest - 1]) << j for j in range(rest))
-        out.append(int(bits[i]) ^ (row & x).bit_count() % 2)
-    return pack(out)
-
-
-@st.composite
-def problems(draw, most):
-    n_in = draw(st.integers(1, most))
-    n_out = draw(st.integers(1, n_in))
-    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    return rng.integers(0, 2, n_in, dtype=np.uint8), rng.bytes(-(-(n_in - 1) // 8)), n_out
+def problem(n_in, seed):
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 2, n_in, dtype=np.uint8), rng.bytes(-(-(n_in - 1) // 8))
 
 
 @settings(max_examples=60, deadline=None)
-@given(problem=problems(most=120))
-def test_amplify_is_the_definition(problem):
-    assert amplify(*problem) == oracle(*problem)
+@given(n_in=st.integers(2, 700), share=st.floats(0, 1), seed=st.integers(0, 2**32))
+@example(n_in=2, share=0, seed=1)
+@example(n_in=640, share=1, seed=2)
+def test_every_tier_is_the_definition(n_in, share, seed):
+    n_out = 1 + int(share * (n_in - 2))
+    bits, diagonals = problem(n_in, seed)
+    expected = naive_amplify(bits, diagonals, n_out)
+    assert amplify(bits, diagonals, n_out) == expected
+    for tier in tiers():
+        assert amplify_packed(pack(bits), n_in, diagonals, n_out, tier=tier) == expected
 
 
-@settings(max_examples=60, deadline=None)
-@given(problem=problems(most=600), log_length=st.integers(4, 7), rows=st.integers(1, 5))
-def test_blocks_and_their_seams_do_not_show(problem, log_length, rows):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "LOG_LENGTH_MAX", log_length)
-        patch.setattr(module, "OUTPUT_BLOCKS_MAX", rows)
-        assert amplify(*problem) == oracle(*problem)
+@pytest.mark.parametrize("tier", tiers())
+@pytest.mark.parametrize("vector", VECTORS["vectors"], ids=lambda v: f"{v['n_in']}-{v['n_out']}")
+def test_known_answers(vector, tier):
+    """Key and seed are SHAKE-256 of their names; the checker is the definition in integers."""
+    n_in, n_out = vector["n_in"], vector["n_out"]
+    key = hashlib.shake_256(f"key {n_in} {n_out}".encode()).digest(-(-n_in // 8))
+    seed = hashlib.shake_256(f"seed {n_in} {n_out}".encode()).digest(-(-(n_in - 1) // 8))
+    result = amplify_packed(key, n_in, seed, n_out, tier=tier)
+    assert hashlib.sha256(result).hexdigest() == vector["sha256"]
+    if n_in <= VECTORS["checked_up_to"]:
+        bits = np.unpackbits(np.frombuffer(key, np.uint8), count=n_in)
+        assert naive_amplify(bits, seed, n_out) == result
 
 
-@pytest.mark.parametrize("n_out", [1, 100_000, 131_072, 131_073, 1_000_000])
-def test_ten_million_bits_are_exact(n_out):
-    n_in = 10_000_019
-    rng = np.random.default_rng(n_out)
-    bits = rng.integers(0, 2, n_in, dtype=np.uint8)
-    seed = rng.bytes(-(-(n_in - 1) // 8))
-    got = np.unpackbits(np.frombuffer(amplify(bits, seed, n_out), np.uint8), count=n_out)
-    diagonals = np.unpackbits(np.frombuffer(seed, np.uint8), count=n_in - 1)
-    rest = n_in - n_out
-    reversed_rest = bits[n_out:][::-1]
-    sample = {0, n_out - 1, *rng.integers(0, n_out, 20).tolist()}
-    for i in sample:
-        products = np.bitwise_and(diagonals[i : i + rest], reversed_rest)
-        assert got[i] == bits[i] ^ (np.count_nonzero(products) & 1)
-
-
-def test_the_greatest_sums_are_exact():
-    """All ones make every sum as large as it can be: each output is x_i plus their number."""
-    n_in, n_out = 10_000_000, 300_001
-    seed = bytes([255]) * -(-(n_in - 1) // 8)
-    got = np.unpackbits(
-        np.frombuffer(amplify(np.ones(n_in, np.uint8), seed, n_out), np.uint8), count=n_out
-    )
-    assert np.array_equal(got, np.full(n_out, 1 ^ (n_in - n_out) % 2, np.uint8))
-
-
-def test_nothing_to_compress_changes_nothing():
-    bits = np.random.default_rng(1).integers(0, 2, 77, dtype=np.uint8)
-    assert amplify(bits, bytes(10), 77) == pack(bits)
-
-
+@pytest.mark.parametrize("tier", tiers())
 @pytest.mark.parametrize(("n_in", "n_out"), [(5, 2), (6, 3), (5, 4)])
-def test_the_family_is_universal(n_in, n_out):
+def test_the_family_is_universal(n_in, n_out, tier):
     """No two keys collide under more than a fraction 2^-n_out of all seeds; exhaustively."""
-    keys = [np.array(k, np.uint8) for k in itertools.product((0, 1), repeat=n_in)]
+    keys = [pack(k) for k in itertools.product((0, 1), repeat=n_in)]
     seeds = [pack(s) for s in itertools.product((0, 1), repeat=n_in - 1)]
     collisions = Counter()
     for seed in seeds:
-        images = [amplify(key, seed, n_out) for key in keys]
+        images = [amplify_packed(key, n_in, seed, n_out, tier=tier) for key in keys]
         collisions.update(
             pair
             for pair in itertools.combinations(range(len(keys)), 2)
@@ -97,47 +71,80 @@ def test_the_family_is_universal(n_in, n_out):
     assert max(collisions.values()) <= len(seeds) / 2**n_out
 
 
-@pytest.mark.parametrize("value", [0.25, 1.5, 7.7, float("nan"), float("inf")])
-def test_unsafe_rounding_is_refused(value):
-    with np.errstate(invalid="ignore"), pytest.raises(LocalProtocolError, match="rounding"):
-        parities(np.array([[0.0, value]]))
+@pytest.mark.parametrize("tier", tiers())
+def test_bits_behind_the_ends_do_not_count(tier):
+    bits, seed = problem(1003, 3)
+    key = pack(bits)
+    clean = amplify_packed(key, 1003, seed, 333, tier=tier)
+    dirty_key = key[:-1] + bytes([key[-1] | 0b11111])
+    dirty_seed = seed[:-1] + bytes([seed[-1] ^ 0b111111])
+    assert amplify_packed(dirty_key, 1003, dirty_seed, 333, tier=tier) == clean
+    assert clean[-1] & 0b111 == 0
 
 
-def test_safe_rounding_counts_modulo_two():
-    assert parities(np.array([[-0.2, 0.9, 2.1, 4095.2]])).tolist() == [[0, 1, 0, 1]]
+def test_threads_do_not_meet():
+    n_in, n_out = 400_000, 100_000
+    problems = [problem(n_in, k) for k in range(4)]
+    expected = [amplify(bits, seed, n_out) for bits, seed in problems]
+    got = [[] for _ in problems]
+
+    def work(k):
+        got[k] = [amplify(*problems[k], n_out) for _ in range(5)]
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert got == [[e] * 5 for e in expected]
 
 
-def test_accumulate_is_a_sum_of_complex_products():
-    rng = np.random.default_rng(2)
-    ring = rng.normal(size=(10, 2, 1030))
-    inputs = rng.normal(size=(5, 2, 1030))
-    total = rng.normal(size=(3, 2, 1030))
+def test_a_tier_that_computes_wrong_is_not_used(monkeypatch):
+    """Users with different CPUs would not notice that their keys differ."""
+    if len(tiers()) == 1:
+        pytest.skip("this CPU has the fallback only")
+    module._fastest.cache_clear()
+    monkeypatch.setattr(module, "read_words", lambda packed, first, stop, words: words.fill(0))
+    with pytest.raises(LocalProtocolError, match=r"tier clmul\d+: found a wrong result"):
+        amplify(*problem(1000, 1), 100)
+    module._fastest.cache_clear()
 
-    def joined(planes):
-        return planes[:, 0] + 1j * planes[:, 1]
 
-    expected = joined(total)
-    for i, k in itertools.product(range(3), range(5)):
-        expected[i] += joined(ring)[(i - 8 - k) % 10] * joined(inputs)[k]
-    module._accumulate(total, ring, inputs, 8)
-    assert np.allclose(joined(total), expected, rtol=0, atol=1e-12)
+@pytest.mark.parametrize(
+    ("lanes", "expected"),
+    [
+        (0, ("rfft",)),
+        (2, ("clmul128", "clmul512", "clmul256", "rfft")),
+        (4, ("clmul256", "clmul128", "clmul512", "rfft")),
+        (8, ("clmul512", "clmul256", "clmul128", "rfft")),
+    ],
+)
+def test_tiers_follow_the_cpu(monkeypatch, lanes, expected):
+    monkeypatch.setattr(module, "instruction_lanes", lambda triple, features: lanes)
+    assert tiers() == expected
 
 
 def test_seed_bits():
     assert seed_bits(1000, 10) == 999
-    assert seed_bits(1, 1) == 0
+    assert seed_bits(2, 1) == 1
 
 
-@pytest.mark.parametrize("n_out", [0, -1, 9])
-def test_impossible_lengths_are_refused(n_out):
-    with pytest.raises(LocalProtocolError, match=r"n_out: found .*; allowed: 1 to n_in"):
-        amplify(np.zeros(8, np.uint8), bytes(1), n_out)
+@pytest.mark.parametrize(("n_in", "n_out"), [(8, 0), (8, -1), (8, 8), (8, 9), (1, 1), (0, 0)])
+def test_lengths_that_leave_no_key_are_refused(n_in, n_out):
+    with pytest.raises(LocalProtocolError, match=r"n_out: found .*; allowed: 1 to n_in - 1"):
+        amplify(np.zeros(n_in, np.uint8), bytes(1), n_out)
 
 
-@pytest.mark.parametrize("seed", [b"", bytes(2)])
+@pytest.mark.parametrize("seed", [b"", bytes(2), np.zeros(1, np.int8), np.zeros((1, 1), np.uint8)])
 def test_wrong_seeds_are_refused(seed):
-    with pytest.raises(LocalProtocolError, match=r"seed: found \d bytes; allowed: 1"):
+    with pytest.raises(LocalProtocolError, match=r"seed: found shape .*; allowed: 1 bytes"):
         amplify(np.zeros(8, np.uint8), seed, 4)
+
+
+@pytest.mark.parametrize("n_in", [7 * 8, 8 * 8 + 1])
+def test_wrong_packed_keys_are_refused(n_in):
+    with pytest.raises(LocalProtocolError, match=r"key: found shape \(8,\) of uint8; allowed"):
+        amplify_packed(bytes(8), n_in, bytes(-(-(n_in - 1) // 8)), 4)
 
 
 @pytest.mark.parametrize(
@@ -146,3 +153,14 @@ def test_wrong_seeds_are_refused(seed):
 def test_wrong_keys_are_refused(bits):
     with pytest.raises(LocalProtocolError, match="bits: found shape"):
         amplify(bits, bytes(1), 4)
+
+
+def test_unknown_tiers_are_refused():
+    with pytest.raises(LocalProtocolError, match=r"tier: found 'abacus'; allowed: .*rfft"):
+        amplify_packed(bytes(8), 64, bytes(8), 4, tier="abacus")
+
+
+def test_keys_need_not_be_contiguous():
+    bits, seed = problem(800, 4)
+    spread = np.repeat(np.packbits(bits), 2)[::2]
+    assert amplify_packed(spread, 800, seed, 99) == amplify(bits, seed, 99)

@@ -1,0 +1,1 @@
+"""Toeplitz products over GF(2): an additive FFT, Karatsuba's scheme, and a float64 fallback."""

@@ -1,0 +1,36 @@
+"""Packed bits, first bit in the high bit of the first byte, to and from words of 32 bits.
+
+The first bit of a word is its high bit, too, so a word is a polynomial with descending powers.
+"""
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from mdiqkd_net.postprocessing.toeplitz.intrinsics import big_endian
+
+WORD_BITS = 32
+
+
+@njit(cache=True, nogil=True)
+def read_words(packed: NDArray[np.uint8], first: int, stop: int, words: NDArray[np.uint32]) -> None:
+    """Fill `words` with bits first, first + 1, ...; those before 0 or from `stop` on are 0."""
+    for i in range(words.size):
+        bit = first + 32 * i
+        byte, shift = bit >> 3, bit & 7
+        if bit >= 0 and bit + 32 <= stop and byte + 8 <= packed.size:
+            words[i] = (big_endian(packed, byte) << np.uint64(shift)) >> np.uint64(32)
+            continue
+        word = 0
+        for b in range(max(bit, 0), min(bit + 32, stop)):
+            value = packed[b >> 3] >> (7 - (b & 7)) & 1
+            word |= value << (31 - (b - bit))
+        words[i] = word
+
+
+def packed_words(words: NDArray[np.uint32], n_bits: int) -> bytes:
+    """The first `n_bits` of `words`, packed; the rest of the last byte is 0."""
+    packed = words.astype(">u4").view(np.uint8)[: -(-n_bits // 8)]
+    if n_bits % 8:
+        packed[-1] &= 0xFF << (8 - n_bits % 8) & 0xFF
+    return packed.tobytes()

@@ -1,0 +1,15 @@
+"""The modified Toeplitz hash by its definition, in Python integers."""
+
+import numpy as np
+
+
+def naive_amplify(bits: np.ndarray, seed: bytes, n_out: int) -> bytes:
+    """T[i, j] = seed[i - j + n - 1] with n columns; bit k of an int stands for element k."""
+    n = bits.size - n_out
+    diagonals = np.unpackbits(np.frombuffer(seed, np.uint8), count=bits.size - 1)
+    column = int.from_bytes(np.packbits(diagonals, bitorder="little").tobytes(), "little")
+    result = 0
+    for j in np.flatnonzero(bits[n_out:]).tolist():
+        result ^= column >> (n - 1 - j)
+    y = np.frombuffer((result % (1 << n_out)).to_bytes(-(-n_out // 8), "little"), np.uint8)
+    return np.packbits(np.unpackbits(y, bitorder="little", count=n_out) ^ bits[:n_out]).tobytes()
