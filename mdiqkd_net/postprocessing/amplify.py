@@ -28,6 +28,10 @@ CLMUL_LANES: Final = {"clmul512": 8, "clmul256": 4, "clmul128": 2}
 
 RFFT: Final = "rfft"
 
+KNOWN: Final = ((3001, 1009), (200_003, 90_001))
+"""(n_in, n_out) that a tier must hash like the fallback before it is used: one directly, one by
+transforms."""
+
 
 def tiers() -> tuple[str, ...]:
     """Ways to compute that this CPU has, the one that is used first.
@@ -139,7 +143,7 @@ def _fastest() -> str:
     """
     tier = tiers()[0]
     rng = np.random.Generator(np.random.PCG64(1))
-    for n_in, n_out in ((3001, 1009), (40_009, 17_011)):
+    for n_in, n_out in KNOWN:
         key, seed = (rng.integers(0, 256, -(-n // 8), np.uint8) for n in (n_in, n_in - 1))
         if _hash(key, n_in, seed, n_out, tier) != _hash(key, n_in, seed, n_out, RFFT):
             raise LocalProtocolError(

@@ -1,4 +1,4 @@
-"""Post-processing against the plain way to do the same, in one process, by CPU time.
+"""Reconciliation against the plain way to do the same, in one process, by CPU time.
 
 Ratios, not absolute figures, are asserted: both sides run on the same machine in the same minute.
 Each has a wide margin below what was measured; `-s` shows the measurement.
@@ -8,9 +8,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-import scipy.fft
 
-from mdiqkd_net.postprocessing.amplify import amplify
 from mdiqkd_net.postprocessing.reconcile.cascade import Cascade
 
 
@@ -85,31 +83,3 @@ def test_cascade_against_a_plain_one():
         f"plain numpy: {plain / 1e6:.3f} Mbit/s; ratio {ours / plain:.0f}"
     )
     assert ours > 10 * plain
-
-
-def plain_amplify(bits: np.ndarray, seed: bytes, n_out: int) -> bytes:
-    """One real FFT over everything."""
-    rest = bits.size - n_out
-    diagonals = np.unpackbits(np.frombuffer(seed, np.uint8), count=bits.size - 1)
-    length = scipy.fft.next_fast_len(bits.size - 1 + rest, real=True)
-    spectrum = scipy.fft.rfft(diagonals.astype(float), length)
-    spectrum *= scipy.fft.rfft(bits[n_out:].astype(float), length)
-    sums = scipy.fft.irfft(spectrum, length)[rest - 1 : rest - 1 + n_out]
-    return np.packbits(
-        (np.rint(sums).astype(np.int64) & 1).astype(np.uint8) ^ bits[:n_out]
-    ).tobytes()
-
-
-def test_amplification_against_a_single_fft():
-    n_in, n_out = 4_000_000, 600_000
-    rng = np.random.default_rng(4)
-    bits = rng.integers(0, 2, n_in, dtype=np.uint8)
-    seed = rng.bytes(-(-(n_in - 1) // 8))
-    assert amplify(bits, seed, n_out) == plain_amplify(bits, seed, n_out)
-    ours = n_in / cpu_seconds(lambda: amplify(bits, seed, n_out), 3)
-    plain = n_in / cpu_seconds(lambda: plain_amplify(bits, seed, n_out), 3)
-    print(  # noqa: T201
-        f"\namplify, 4e6 to 6e5 bits: {ours / 1e6:.1f} Mbit/s; "
-        f"single FFT: {plain / 1e6:.1f} Mbit/s; ratio {ours / plain:.1f}"
-    )
-    assert ours > 1.3 * plain

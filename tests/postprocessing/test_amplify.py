@@ -1,6 +1,10 @@
 import hashlib
 import itertools
 import json
+import os
+import platform
+import subprocess
+import sys
 import threading
 from collections import Counter
 from pathlib import Path
@@ -108,6 +112,35 @@ def test_a_tier_that_computes_wrong_is_not_used(monkeypatch):
     with pytest.raises(LocalProtocolError, match=r"tier clmul\d+: found a wrong result"):
         amplify(*problem(1000, 1), 100)
     module._fastest.cache_clear()
+
+
+def test_a_tier_proves_itself_in_both_ways():
+    ways = []
+    for n_in, n_out in module.KNOWN:
+        m, k = -(-n_out // 32), -(-(n_in - n_out) // 32)
+        ways.append(module.direct.cost_ns(m, k) < module.blocks.plan(m, k).cost_ns)
+    assert ways == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("cpu", "features", "first"),
+    [("generic", "", "rfft"), ("westmere", "+pclmul,+sse4.2", "clmul128")],
+)
+def test_code_for_lesser_cpus_gives_the_same_key(cpu, features, first):
+    """Numba asks the environment which instructions it may use, and so do we."""
+    if platform.machine() != "x86_64" or len(tiers()) == 1:
+        pytest.skip("this CPU is no x86-64 with carry-less multiplication")
+    program = (
+        "from mdiqkd_net.postprocessing.amplify import amplify_packed, tiers;"
+        "key, seed = bytes(range(250)) * 50, bytes(range(1, 251)) * 50;"
+        "print(tiers()[0], amplify_packed(key, 100_000, seed, 40_000).hex())"
+    )
+    environment = {**os.environ, "NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": features}
+    run = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    key, seed = bytes(range(250)) * 50, bytes(range(1, 251)) * 50
+    assert run.stdout.split() == [first, amplify_packed(key, 100_000, seed, 40_000).hex()]
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,14 @@
 A polynomial of N = 2^k coefficients f_d is evaluated at all sums of the first k elements of the
 Cantor basis: first it is written in the basis X_d, the product of the s_i over the bits i of d,
 by additions alone; then k levels of butterflies evaluate it. s_i is the polynomial, of degree 2^i,
-that vanishes on the span of v_0 .. v_(i-1), and s_i(v_i+j) = v_j, so one table of points serves all
-levels. Sources: Gao & Mateer, IEEE Trans. Inf. Theory 56, 6265 (2010), for the change of basis by
-expansions in powers of y^t + y; Lin, Chung & Han, FOCS 2014, for the basis and the butterflies.
+that vanishes on the span of v_0 .. v_(i-1), and s_i(v_(i+j)) = v_j, so one table of points serves
+all levels. Sources: Gao & Mateer, IEEE Trans. Inf. Theory 56, 6265 (2010), for the change of basis
+by expansions in powers of y^t + y; Lin, Chung & Han, FOCS 2014, for the basis and the butterflies.
 
 A product of polynomials is c = E^-1 (E a * E b). We need its transpose: the sums of w[q + j] x[j]
 over j, for all q with N terms of w between them, are E^t (E^-t w * E x). No wrap-around reaches
 them, so N points do for N terms, where a product of the same factors would take more.
-All three maps run the same passes: `evaluate` E, `dual` E^-t and `project` E^t.
+All three maps run the same passes, in a way called EVALUATE for E, DUAL for E^-t, PROJECT for E^t.
 """
 
 from functools import lru_cache
@@ -47,6 +47,7 @@ Passes = NDArray[np.int64]
 EVALUATE: Final = 0
 DUAL: Final = 1
 PROJECT: Final = 2
+"""Its values leave `butterflies` first and `change_basis` last; the others go the other way."""
 
 LOG_TILE: Final = 11
 """log2 of the terms on which all remaining passes are done before the next ones are touched."""

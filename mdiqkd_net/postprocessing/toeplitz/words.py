@@ -3,13 +3,15 @@
 The first bit of a word is its high bit, too, so a word is a polynomial with descending powers.
 """
 
+from typing import Final
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from mdiqkd_net.postprocessing.toeplitz.intrinsics import big_endian
 
-WORD_BITS = 32
+WORD_BITS: Final = 32
 
 
 @njit(cache=True, nogil=True)
