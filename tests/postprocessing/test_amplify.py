@@ -59,7 +59,7 @@ def test_known_answers(vector, tier):
 
 
 @pytest.mark.parametrize("tier", tiers())
-@pytest.mark.parametrize(("n_in", "n_out"), [(5, 2), (6, 3), (5, 4)])
+@pytest.mark.parametrize(("n_in", "n_out"), [(5, 2), (5, 3), (5, 4)])
 def test_the_family_is_universal(n_in, n_out, tier):
     """No two keys collide under more than a fraction 2^-n_out of all seeds; exhaustively."""
     keys = [pack(k) for k in itertools.product((0, 1), repeat=n_in)]

@@ -54,7 +54,7 @@ def test_the_definition_with_many_seams(n_in, share, log_n, for_output, rows, wi
 @pytest.mark.parametrize("log_n", [16, 17, 18])
 def test_long_transforms_agree_with_float64(log_n):
     """Two routes that share nothing, where the definition would take minutes."""
-    n_in, n_out = 5_000_003, 1_200_007
+    n_in, n_out = 3_000_003, 700_007
     bits, diagonals = problem(n_in, log_n)
     m, k = -(-n_out // 32), -(-(n_in - n_out) // 32)
     plan = blocks.cut(m, k, log_n, min(m, 1 << log_n - 1))

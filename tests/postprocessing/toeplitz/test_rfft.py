@@ -35,7 +35,7 @@ def test_blocks_and_their_seams_do_not_show(m, n, log_length, rows, seed):
     assert np.array_equal(got, sums % 2)
 
 
-@pytest.mark.parametrize("m", [1, 131_073, 1_000_000])
+@pytest.mark.parametrize("m", [1, 131_073])
 def test_ten_million_bits_are_exact(m):
     n = 9_000_019
     rng = np.random.default_rng(m)
