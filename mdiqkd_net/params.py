@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 
 from mdiqkd_net import units
 from mdiqkd_net.errors import ConfigError
+from mdiqkd_net.imperfections import Coexistence, Drift, FreeSpace, Rotation, TransmitterParams
 
 Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Meta(ge=0.0)]
@@ -64,18 +65,31 @@ class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return (max(0.0, 1.0 - x - y - z), x, y, z)
 
 
-class Fiber(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Fiber(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A user's arm: fiber and whatever else light passes before the relay's detectors."""
 
     length_km: NonNegative
     attenuation_db_per_km: NonNegative
     insertion_loss_db: NonNegative = 0.0
+    splices: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    splice_loss_db: NonNegative = 0.0
+    """Of each."""
+    polarization_rotation_rad: Rotation = (0.0, 0.0, 0.0)
+    """What the fiber does to the polarization and nobody undoes."""
+    drift: Drift | None = None
+    coexistence: Coexistence | None = None
+    free_space: FreeSpace | None = None
+
+    @property
+    def loss_db(self) -> float:
+        """Of fiber, splices and insertion, without free space and detector."""
+        fiber_db = self.length_km * self.attenuation_db_per_km
+        return fiber_db + self.splices * self.splice_loss_db + self.insertion_loss_db
 
     @property
     def transmittance(self) -> float:
-        """Of fiber and insertion, without the detector; linear from here on."""
-        loss_db = self.length_km * self.attenuation_db_per_km + self.insertion_loss_db
-        return units.transmittance(loss_db)
+        """Of fiber, splices and insertion; linear from here on."""
+        return units.transmittance(self.loss_db)
 
 
 class UserLink(Source, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -84,10 +98,21 @@ class UserLink(Source, frozen=True, kw_only=True, forbid_unknown_fields=True):
     length_km: NonNegative
     attenuation_db_per_km: NonNegative
     insertion_loss_db: NonNegative = 0.0
+    splices: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    splice_loss_db: NonNegative = 0.0
+    polarization_rotation_rad: Rotation = (0.0, 0.0, 0.0)
+    drift: Drift | None = None
+    coexistence: Coexistence | None = None
+    free_space: FreeSpace | None = None
+    transmitter: TransmitterParams = TransmitterParams()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_arm(self.fiber, self.transmitter)
 
     @property
     def transmittance(self) -> float:
-        """Of the arm, without the detector."""
+        """Of fiber, splices and insertion, without free space and detector."""
         return self.fiber.transmittance
 
     @property
@@ -102,6 +127,44 @@ class UserLink(Source, frozen=True, kw_only=True, forbid_unknown_fields=True):
             length_km=self.length_km,
             attenuation_db_per_km=self.attenuation_db_per_km,
             insertion_loss_db=self.insertion_loss_db,
+            splices=self.splices,
+            splice_loss_db=self.splice_loss_db,
+            polarization_rotation_rad=self.polarization_rotation_rad,
+            drift=self.drift,
+            coexistence=self.coexistence,
+            free_space=self.free_space,
+        )
+
+
+def check_arm(fiber: Fiber, transmitter: TransmitterParams) -> None:
+    """Refuse a drift in time or frequency of pulses that have no shape.
+
+    Raises:
+        ValueError: Saying which drift, and which key of the transmitter is missing.
+    """
+    if fiber.drift is None:
+        return
+    for quantity in ("delay_ps", "frequency_hz"):
+        if fiber.drift.process(quantity, fiber.length_km) is not None:
+            transmitter.require_shape(f"drift.{quantity}", bins=quantity == "frequency_hz")
+
+
+def check_same_modes(alice: TransmitterParams, bob: TransmitterParams) -> None:
+    """Refuse two transmitters that one receiver cannot serve, or that cannot be compared.
+
+    Raises:
+        ValueError: Their encodings or bin spacings differ, or one of their pulses has no shape.
+    """
+    for key in ("encoding", "bin_spacing_ps"):
+        if getattr(alice, key) != getattr(bob, key):
+            raise ValueError(
+                f"transmitter.{key}: found {getattr(alice, key)!r} and {getattr(bob, key)!r}; "
+                "allowed: the same for both users of a pair"
+            )
+    if (alice.pulse_width_ps is None) != (bob.pulse_width_ps is None):
+        raise ValueError(
+            "transmitter.pulse_width_ps: found for one user of a pair alone; allowed: for both or "
+            "neither"
         )
 
 
@@ -172,6 +235,7 @@ class Link(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 f"bell_states: found {list(self.bell_states)}; allowed: "
                 '["psi_minus", "psi_plus"] or one of the two'
             )
+        check_same_modes(self.alice.transmitter, self.bob.transmitter)
 
     @property
     def security(self) -> Security:
@@ -277,7 +341,8 @@ def _fields_at(kind: Any, path: str) -> list[str]:
 
 def _literals_at(kind: Any, path: str) -> str:
     info = _type_at(kind, path)
-    values = info.values if isinstance(info, msgspec.inspect.LiteralType) else ()
+    options = info.types if isinstance(info, msgspec.inspect.UnionType) else (info,)
+    values = [v for o in options if isinstance(o, msgspec.inspect.LiteralType) for v in o.values]
     return " or ".join(repr(v) for v in values)
 
 

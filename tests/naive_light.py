@@ -13,8 +13,8 @@ from numba import njit
 from mdiqkd_net.params import ReceiverParams, Setting, Source
 from mdiqkd_net.physics._kernels import next_word
 from mdiqkd_net.physics.detectors import detector_of
+from mdiqkd_net.physics.encodings import light_table
 from mdiqkd_net.physics.optics import FLIPPED
-from mdiqkd_net.physics.time_bin import light_table
 
 SOURCE = Source(
     x=Setting(intensity=0.08, probability=0.35),

@@ -18,7 +18,7 @@ from mdiqkd_net.errors import AuthenticationError, ProtocolError, WireError
 from mdiqkd_net.estimation.analysis import Analysis
 from mdiqkd_net.estimation.engine import DEFAULT
 from mdiqkd_net.params import ReceiverParams, Security, Setting, Source
-from mdiqkd_net.physics.time_bin import light_table
+from mdiqkd_net.physics.encodings import light_table
 from mdiqkd_net.protocol import effects as fx
 from mdiqkd_net.protocol.agreement import Agreement
 from mdiqkd_net.protocol.endpoint import Endpoint, PairPlan

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from mdiqkd_net.blocks import N_STATES, ClickBlock, Segment
 from mdiqkd_net.errors import DeviceError
 from mdiqkd_net.params import MAX_PULSES, ReceiverParams
-from mdiqkd_net.physics.receiver import Detection, Drawing, level_of
+from mdiqkd_net.physics.pair_optics import UNIFORM, Light, PairOptics, PhaseLaw
+from mdiqkd_net.physics.pulse_draws import PulseDraws
+from mdiqkd_net.physics.receiver import Detection, Drawing, Level, level_of
 from mdiqkd_net.physics.sampling import Draw
 
-_CANDIDATES, _DETECTION = range(2)
+_CANDIDATES, _DETECTION, _PULSES = range(3)
 
 BATCH: Final = 32_768
 """Candidates per question to the transmitters, unless told otherwise."""
@@ -31,6 +33,8 @@ class Candidates:
         pulses: The candidates, relative to the segment, strictly increasing, (n,), int64; all in
             n_before to n_covered - 1. May be empty.
         kinds: What kind of candidate each is, (n,), uint8; for the receiver alone.
+        asked: The pulses whose states are asked for, strictly increasing, (m,), int64: the
+            candidates, and the pulse before each of them if a transmitter's light depends on it.
     """
 
     segment: int
@@ -38,6 +42,7 @@ class Candidates:
     n_covered: int
     pulses: NDArray[np.int64]
     kinds: NDArray[np.uint8]
+    asked: NDArray[np.int64]
 
 
 class SimulatedReceiver:
@@ -65,9 +70,13 @@ class SimulatedReceiver:
     Args:
         receiver: The optics behind both fibers.
         transmittances: Of Alice's and Bob's arms, without the detectors.
-        light: Amplitudes (7, 2) of Alice's and Bob's states, as in `physics.time_bin`.
+        light: Amplitudes (7, 2) of Alice's and Bob's states, in the receiver's modes, or `Light`
+            with the variants that a transmitter makes of them.
         seed: Of the simulated physics, non-negative; keys never come from it.
         pulse_rate_hz: Clock of the transmitters; it turns times of the detectors into pulses.
+        phase: How the users' relative phase behaves from pulse to pulse.
+        optics_of: All of this in a given segment, if it drifts; constant within a segment, and a
+            function of the segment and of public numbers alone.
 
     Raises:
         DeviceError: On parameters that no receiver has, or that its level cannot represent.
@@ -78,16 +87,17 @@ class SimulatedReceiver:
         *,
         receiver: ReceiverParams,
         transmittances: tuple[float, float],
-        light: tuple[NDArray[np.complex128], NDArray[np.complex128]],
+        light: tuple[NDArray[np.complex128] | Light, NDArray[np.complex128] | Light],
         seed: int | tuple[int, ...],
         pulse_rate_hz: float = 1e9,
+        phase: PhaseLaw = UNIFORM,
+        optics_of: Callable[[Segment], PairOptics] | None = None,
     ) -> None:
-        self._level = level_of(
-            receiver=receiver,
-            pulse_rate_hz=pulse_rate_hz,
-            transmittances=transmittances,
-            light=light,
-        )
+        alice, bob = (table if isinstance(table, Light) else Light.plain(table) for table in light)
+        self._pulse_rate_hz = pulse_rate_hz
+        self._nominal = PairOptics(receiver, transmittances, (alice, bob), phase)
+        self._optics_of = optics_of
+        self._optics, self._level = self._nominal, self._level_of(self._nominal)
         self._seed = (seed,) if isinstance(seed, int) else tuple(seed)
         if not self._seed or min(self._seed) < 0:
             raise DeviceError(f"seed: found {seed}; allowed: integers of 0 or greater")
@@ -95,6 +105,7 @@ class SimulatedReceiver:
         self._segment: Segment | None = None
         self._drawing: Drawing | None = None
         self._detection: Detection | None = None
+        self._draws = PulseDraws(self._nominal, np.random.SeedSequence(0), 0)
         self._n_drawn = 0
         self._n_detected = 0
 
@@ -117,6 +128,9 @@ class SimulatedReceiver:
             )
         if segment.number < 0:
             raise DeviceError(f"segment number: found {segment.number}; allowed: 0 or greater")
+        optics = self._nominal if self._optics_of is None else self._optics_of(segment)
+        if optics is not self._optics:
+            self._optics, self._level = optics, self._level_of(optics)
         if self._level.memory >= segment.n_pulses:
             raise DeviceError(
                 f"dead time: found {self._level.memory} pulses; "
@@ -124,6 +138,7 @@ class SimulatedReceiver:
             )
         self._drawing = self._level.drawing(self._seed_of(segment, _CANDIDATES), segment.n_pulses)
         self._detection = self._level.detection(self._seed_of(segment, _DETECTION))
+        self._draws = PulseDraws(optics, self._seed_of(segment, _PULSES), segment.first_pulse)
         self._times_begun[segment.number] += 1
         self._segment = segment
         self._n_drawn = 0
@@ -151,6 +166,7 @@ class SimulatedReceiver:
             n_covered=draw.n_covered,
             pulses=draw.pulses,
             kinds=draw.kinds,
+            asked=self._draws.asked(draw.pulses),
         )
 
     def detect(
@@ -163,7 +179,7 @@ class SimulatedReceiver:
 
         Args:
             candidates: The oldest batch that has not been detected.
-            states_alice: Alice's states at the candidates, (n,) uint8, 0 to 6.
+            states_alice: Alice's states at the pulses `asked`, (m,) uint8, 0 to 6.
             states_bob: Bob's.
 
         Raises:
@@ -177,11 +193,12 @@ class SimulatedReceiver:
                 f"{self._n_detected}"
             )
         for user, states in (("alice", states_alice), ("bob", states_bob)):
-            _check_states(user, states, candidates.pulses.size)
+            _check_states(user, states, candidates.asked.size)
         draw = Draw(
             pulses=candidates.pulses, kinds=candidates.kinds, n_covered=candidates.n_covered
         )
-        pulses, patterns = detection.detect(draw, states_alice, states_bob)
+        rows = self._draws.rows(candidates.pulses, candidates.asked, (states_alice, states_bob))
+        pulses, patterns = detection.detect(draw, *rows)
         self._n_detected = candidates.n_covered
         return ClickBlock(
             segment=segment.number,
@@ -195,6 +212,15 @@ class SimulatedReceiver:
         if self._segment is None or self._drawing is None or self._detection is None:
             raise DeviceError("no segment has begun")
         return self._segment, self._drawing, self._detection
+
+    def _level_of(self, optics: PairOptics) -> Level:
+        return level_of(
+            receiver=optics.receiver,
+            pulse_rate_hz=self._pulse_rate_hz,
+            transmittances=optics.transmittances,
+            light=optics.light,
+            phase=optics.phase,
+        )
 
     def _seed_of(self, segment: Segment, purpose: int) -> np.random.SeedSequence:
         key = (segment.number, self._times_begun[segment.number], purpose)

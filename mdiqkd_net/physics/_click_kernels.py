@@ -162,8 +162,9 @@ def detect(
     live_from: NDArray[np.int64],
     pulses: NDArray[np.int64],
     kinds: NDArray[np.uint8],
-    states_alice: NDArray[np.uint8],
-    states_bob: NDArray[np.uint8],
+    n_bob: int,
+    states_alice: NDArray[np.integer],
+    states_bob: NDArray[np.integer],
     clicked: NDArray[np.int64],
     registered: NDArray[np.uint8],
 ) -> int:
@@ -171,14 +172,15 @@ def detect(
 
     Args:
         state: Of the generator, (4,) uint64, changed in place.
-        keep: (49 kinds, 16) of `sampling.alias_tables` for the raw patterns.
+        keep: (2 n_pairs, 16) of `sampling.alias_tables` for the raw patterns.
         other: Likewise.
         reach: Of `gates.Gates`.
         live_from: (4,) as in `register`, changed in place.
         pulses: (n,) candidates, increasing.
-        kinds: (n,) which 49 rows of the tables.
-        states_alice: (n,) states at the candidates.
-        states_bob: (n,) states at the candidates.
+        kinds: (n,) which half of the tables.
+        n_bob: Rows of Bob's light.
+        states_alice: (n,) rows of Alice's light at the candidates, cells of the phase included.
+        states_bob: (n,) rows of Bob's light.
         clicked: Output, at least (n,): pulses with registered clicks in both bins.
         registered: Output, at least (n,): their patterns.
 
@@ -187,10 +189,11 @@ def detect(
     """
     of_click = (reach[0, 0], reach[0, 1], reach[1, 0], reach[1, 1])
     live = (live_from[0], live_from[1], live_from[2], live_from[3])
+    n_pairs = keep.shape[0] >> 1
     n = 0
     for i in range(pulses.shape[0]):
-        pair = 7 * int(states_alice[i]) + int(states_bob[i])
-        raw = _raw_pattern(state, keep, other, 49 * int(kinds[i]) + pair)
+        pair = n_bob * int(states_alice[i]) + int(states_bob[i])
+        raw = _raw_pattern(state, keep, other, n_pairs * int(kinds[i]) + pair)
         pattern, live = register(raw, pulses[i], of_click, live)
         if (pattern & 3) != 0 and (pattern & 12) != 0:
             clicked[n] = pulses[i]
@@ -251,8 +254,9 @@ def make_clicks(
     n_heap: int,
     n_covered: int,
     pulses: NDArray[np.int64],
-    states_alice: NDArray[np.uint8],
-    states_bob: NDArray[np.uint8],
+    n_bob: int,
+    states_alice: NDArray[np.integer],
+    states_bob: NDArray[np.integer],
     clicks: NDArray[np.int64],
 ) -> tuple[int, NDArray[np.int64], int, NDArray[np.int64]]:
     """Every registered click below `n_covered`, gate by gate in order of time.
@@ -262,7 +266,7 @@ def make_clicks(
 
     Args:
         state: Of the generator, (4,) uint64, changed in place.
-        keep: (49, 16) of `sampling.alias_tables` for the raw patterns of a candidate.
+        keep: (n_pairs, 16) of `sampling.alias_tables` for the raw patterns of a candidate.
         other: Likewise.
         reach: Of `gates.Gates`.
         first: `gates.first_gates` of it.
@@ -275,8 +279,9 @@ def make_clicks(
         n_covered: Pulses of the segment that are decided after this call.
         pulses: (n,) candidates, increasing, below `n_covered`: the pulses with a raw click of light
             or darks are among them.
-        states_alice: (n,) states at the candidates.
-        states_bob: (n,) states at the candidates.
+        n_bob: Rows of Bob's light.
+        states_alice: (n,) rows of Alice's light at the candidates, cells of the phase included.
+        states_bob: (n,) rows of Bob's light.
         clicks: Output, at least (1,), replaced by a longer one if need be.
 
     Returns:
@@ -291,7 +296,7 @@ def make_clicks(
         if n_heap > 0 and heap[0] >> 2 < pulse:
             pulse = heap[0] >> 2
         elif pulse < n_covered:
-            pair = 7 * int(states_alice[i]) + int(states_bob[i])
+            pair = n_bob * int(states_alice[i]) + int(states_bob[i])
             raw = _raw_pattern(state, keep, other, pair)
             i += 1
             if raw == 0 and (n_heap == 0 or heap[0] >> 2 > pulse):

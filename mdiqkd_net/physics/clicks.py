@@ -7,6 +7,7 @@ include clicks in one bin alone, which is what a counter of singles would see.
 import numpy as np
 from numpy.typing import NDArray
 
+from mdiqkd_net.blocks import N_STATES
 from mdiqkd_net.physics import _click_kernels
 from mdiqkd_net.physics.gates import Gates, first_gates
 from mdiqkd_net.physics.sampling import Draw, alias_tables, gap_scale, generator_state
@@ -16,15 +17,17 @@ class ClickLevel:
     """Sampling tables of one pair of users, made of public numbers alone.
 
     Args:
-        patterns: Of `optics.raw_patterns`, (49, 16).
+        patterns: Of `optics.raw_patterns`, (n_pairs, 16).
         gates: Of the detectors.
+        n_bob: Rows of Bob's light; row n_bob a + b of the patterns is the pair (a, b).
 
     Attributes:
         bound: The largest chance of any raw click, over all pairs of states.
-        chances: (49, 16) of the raw patterns at a candidate.
+        chances: (n_pairs, 16) of the raw patterns at a candidate.
     """
 
-    def __init__(self, patterns: NDArray[np.float64], gates: Gates) -> None:
+    def __init__(self, patterns: NDArray[np.float64], gates: Gates, n_bob: int = N_STATES) -> None:
+        self.n_bob = n_bob
         any_click = patterns[:, 1:].sum(axis=1)
         self.bound = min(1.0, float(any_click.max()))
         self.chances = patterns / (self.bound or 1.0)
@@ -76,11 +79,11 @@ class ClickDetection:
         self._n_afterpulses = 0
 
     def clicks(
-        self, draw: Draw, states_alice: NDArray[np.uint8], states_bob: NDArray[np.uint8]
+        self, draw: Draw, states_alice: NDArray[np.integer], states_bob: NDArray[np.integer]
     ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
         """Every pulse of the batch with a registered click, and its pattern.
 
-        Shapes: states (n,) at the n candidates; (k,) and (k,) out, k more than n if many
+        Shapes: rows of light (n,) at the n candidates; (k,) and (k,) out, k more than n if many
         afterpulses fall into the batch.
         """
         gates = self._level.gates
@@ -97,6 +100,7 @@ class ClickDetection:
             self._n_afterpulses,
             draw.n_covered,
             draw.pulses,
+            self._level.n_bob,
             states_alice,
             states_bob,
             np.empty(max(64, draw.pulses.size), dtype=np.int64),
@@ -104,7 +108,7 @@ class ClickDetection:
         return clicks[:n] >> 4, (clicks[:n] & 15).astype(np.uint8)
 
     def detect(
-        self, draw: Draw, states_alice: NDArray[np.uint8], states_bob: NDArray[np.uint8]
+        self, draw: Draw, states_alice: NDArray[np.integer], states_bob: NDArray[np.integer]
     ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
         """Of these, the pulses with clicks in both bins, and their patterns."""
         pulses, patterns = self.clicks(draw, states_alice, states_bob)

@@ -8,6 +8,7 @@ decides what they do. Neither needs the other: the light of the users comes in b
 import numpy as np
 from numpy.typing import NDArray
 
+from mdiqkd_net.blocks import N_STATES
 from mdiqkd_net.physics import _click_kernels
 from mdiqkd_net.physics.gates import Gates
 from mdiqkd_net.physics.sampling import Draw, alias_tables, gap_scale, generator_state
@@ -28,16 +29,18 @@ class CoincidenceLevel:
     with chance p(P) / (1 - p_e) / bound_click. Together that is p(P) for every P.
 
     Args:
-        patterns: Of `optics.raw_patterns`, (49, 16).
+        patterns: Of `optics.raw_patterns`, (n_pairs, 16).
         gates: Of the detectors; afterpulses are not for this level.
+        n_bob: Rows of Bob's light; row n_bob a + b of the patterns is the pair (a, b).
 
     Attributes:
         bound: The largest chance of a promising pattern, over all pairs of states.
         bound_click: The largest chance of another click given that no pattern is promising.
-        chances: (2, 49, 16) of the raw patterns, by kind of candidate.
+        chances: (2, n_pairs, 16) of the raw patterns, by kind of candidate.
     """
 
-    def __init__(self, patterns: NDArray[np.float64], gates: Gates) -> None:
+    def __init__(self, patterns: NDArray[np.float64], gates: Gates, n_bob: int = N_STATES) -> None:
+        self.n_bob = n_bob
         promising, others = _promising(gates)
         event = patterns[:, promising].sum(axis=1)
         self.bound = min(1.0, float(event.max()))
@@ -115,11 +118,11 @@ class CoincidenceDetection:
         self._live_from = np.zeros(4, dtype=np.int64)
 
     def detect(
-        self, draw: Draw, states_alice: NDArray[np.uint8], states_bob: NDArray[np.uint8]
+        self, draw: Draw, states_alice: NDArray[np.integer], states_bob: NDArray[np.integer]
     ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
         """Pulses with registered clicks in both bins, and their patterns.
 
-        Shapes: states (n,) at the n candidates; (k,) and (k,) out.
+        Shapes: rows of light (n,) at the n candidates; (k,) and (k,) out.
         """
         clicked = np.empty(draw.pulses.size, dtype=np.int64)
         registered = np.empty(draw.pulses.size, dtype=np.uint8)
@@ -130,6 +133,7 @@ class CoincidenceDetection:
             self._live_from,
             draw.pulses,
             draw.kinds,
+            self._level.n_bob,
             states_alice,
             states_bob,
             clicked,

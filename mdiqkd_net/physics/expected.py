@@ -1,19 +1,21 @@
 """What a link is expected to count: gains, error rates and single-photon yields in closed form.
 
-The model is that of phase-randomized coherent pulses on a beam splitter and two threshold
-detectors, time-bin encoded. A pulse of mean photon number mu has its light in the early bin (z0),
-in the late bin (z1), or half in each with a relative sign (x0 and y0 plus, x1 and y1 minus). Every
-bit is uniform. `misalignment` is a flip of the encoded bit, modelled as a flip of the bit that Bob
-prepares; `mode_overlap` scales the interference term. A pulse pair succeeds when exactly two
-detectors click, one in each bin: in different detectors (psi_minus) or in the same one (psi_plus,
-which takes a detector that recovers between the bins).
+The model is that of coherent pulses on a beam splitter and two threshold detectors. A pulse has its
+light in the early bin (z0), in the late bin (z1), or half in each with a relative sign (x0 and y0
+plus, x1 and y1 minus), or whatever an encoding with flaws makes of that. Every bit is uniform.
+`misalignment` is a flip of the encoded bit, modelled as a flip of the bit that Bob prepares; the
+mode overlap scales the interference term. A pulse pair succeeds when exactly two detectors click,
+one in each bin: in different detectors (psi_minus) or in the same one (psi_plus, which takes a
+detector that recovers between the bins).
 
-Source of the model: X. Ma & M. Razavi, PRA 86, 062319 (2012), extended to unequal arms and to a
-partial overlap of the modes. It knows no dead time, no afterpulses and no drift.
+Source of the model: X. Ma & M. Razavi, PRA 86, 062319 (2012), extended to unequal arms, to a
+partial overlap of the modes and to any states. Intensity noise, pattern effect and fading enter as
+averages over their laws, discrete phases as the sum over them, classical channels as dark counts.
+It knows no dead time and no afterpulses, and leaves drift out: it holds for arms as calibrated.
 """
 
 import math
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +32,8 @@ from mdiqkd_net.blocks import (
     bit_of,
     setting_of,
 )
-from mdiqkd_net.params import Link
+from mdiqkd_net.params import Link, ReceiverParams
+from mdiqkd_net.physics.pair_optics import Arm, PairOptics, PhaseLaw, averaged_optics
 
 Floats = NDArray[np.float64]
 
@@ -42,20 +45,9 @@ ACCEPTED: Final = {
 }
 """Click patterns that announce each Bell state."""
 
-_HALF: Final = math.sqrt(0.5)
+Complex = NDArray[np.complex128]
 
-_MODES: Final[Floats] = np.array(
-    [
-        [0.0, 0.0],
-        [_HALF, _HALF],
-        [_HALF, -_HALF],
-        [_HALF, _HALF],
-        [_HALF, -_HALF],
-        [1.0, 0.0],
-        [0.0, 1.0],
-    ]
-)
-"""Amplitudes of each state in the early and the late bin; shape (7, 2)."""
+_HALF: Final = math.sqrt(0.5)
 
 _FLIPPED: Final = np.array([0, 2, 1, 4, 3, 6, 5])
 """The state with the opposite bit; vacuum encodes none."""
@@ -70,16 +62,14 @@ _STATES: Final = np.arange(N_STATES, dtype=np.uint8)
 _SETTING: Final = setting_of(_STATES)
 _BIT: Final = bit_of(_STATES)
 
-_CLICKED: Final = ((np.arange(N_PATTERNS)[:, None] >> np.arange(4)) & 1).astype(bool)
-"""Which of the four gates (early 0, early 1, late 0, late 1) clicked; shape (16, 4)."""
-
 
 def state_click_probabilities(link: Link) -> Floats:
     """Probability of every click pattern, given the two prepared states.
 
     The average over the random relative phase is a sum over equally spaced phases, which
     converges faster than any power for this smooth periodic integrand. All terms are positive,
-    so that even gains of 1e-15 keep their relative precision.
+    so that even gains of 1e-15 keep their relative precision. What a transmitter makes of a state,
+    by noise or by the setting before it, is averaged over.
 
     Returns:
         Shape (7, 7, 16): Alice's state, Bob's state, pattern of EARLY_0 | EARLY_1 | LATE_0 |
@@ -122,18 +112,23 @@ def expected_errors(link: Link) -> dict[str, float]:
 
 
 def y11(link: Link) -> float:
-    """Yield of single-photon pairs: probability of an accepted Bell state, either basis.
+    """Yield of single-photon pairs in basis Z: probability of an accepted Bell state.
 
-    For full overlap and both Bell states this is (1 - p)^2 [A B / 2 + (2 A + 2 B - 3 A B) p +
-    4 (1 - A)(1 - B) p^2] with arm efficiencies A, B and dark probability p.
+    For ideal states, full overlap and both Bell states this is (1 - p)^2 [A B / 2 + (2 A + 2 B -
+    3 A B) p + 4 (1 - A)(1 - B) p^2] with arm efficiencies A, B and dark probability p, in either
+    basis.
     """
-    right, wrong = _single_photon_pairs(link)
+    right, wrong = _single_photon_pairs(link, "z")
     return right + wrong
 
 
 def e11(link: Link) -> float:
-    """Error rate of single-photon pairs in basis X, which is the phase-error rate of basis Z."""
-    right, wrong = _single_photon_pairs(link)
+    """Error rate of single-photon pairs in basis X.
+
+    It is the phase-error rate of basis Z if the states are ideal; flaws that tell the bases apart
+    call for a security proof that knows of them, and this program has none.
+    """
+    right, wrong = _single_photon_pairs(link, "x")
     if right + wrong == 0.0:
         return 0.5
     flip = link.receiver.misalignment
@@ -154,50 +149,72 @@ def infinite_decoy_rate(link: Link) -> float:
     return single * (1.0 - _entropy(e11(link))) - link.f_ec * gain * _entropy(qber)
 
 
-def _arm_efficiencies(link: Link) -> tuple[float, float]:
-    efficiency = link.receiver.efficiency
-    return link.alice.transmittance * efficiency, link.bob.transmittance * efficiency
+def _optics(link: Link) -> PairOptics:
+    return averaged_optics(link.receiver, (Arm.of(link.alice), Arm.of(link.bob)))
+
+
+def _arm_efficiencies(optics: PairOptics) -> tuple[float, float]:
+    """Of each arm with the detectors, averaged over fades."""
+    efficiency = optics.receiver.efficiency
+    alice, bob = (
+        arm * efficiency * float(light.level_probabilities @ light.level_factors)
+        for arm, light in zip(optics.transmittances, optics.light, strict=True)
+    )
+    return alice, bob
 
 
 def _click_probabilities(link: Link, patterns: list[int]) -> Floats:
     """As `state_click_probabilities`, of these patterns alone; shape (7, 7, n_patterns)."""
-    eta_alice, eta_bob = _arm_efficiencies(link)
-    mu_alice = eta_alice * np.array(link.alice.intensities)[_SETTING]
-    mu_bob = eta_bob * np.array(link.bob.intensities)[_SETTING]
-    aligned = _aligned_click_probabilities(
-        np.sqrt(mu_alice)[:, None] * _MODES,
-        np.sqrt(mu_bob)[:, None] * _MODES,
-        link.receiver.dark_probability,
-        link.receiver.mode_overlap,
-        _CLICKED[patterns],
-    )
+    optics = _optics(link)
+    fields, weights = [], []
+    for user, light, arm in zip(
+        (link.alice, link.bob), optics.light, optics.transmittances, strict=True
+    ):
+        eta = arm * optics.receiver.efficiency
+        fields.append(math.sqrt(eta) * light.amplitudes.reshape(-1, N_STATES, 2))
+        weights.append(light.variant_probabilities(user.source).ravel())
+    aligned = np.zeros((N_STATES, N_STATES, len(patterns)))
+    for a, p_a in zip(fields[0], weights[0], strict=True):
+        each = _aligned_click_probabilities(
+            a, fields[1].reshape(-1, 2), optics.receiver, optics.phase, patterns
+        ).reshape(N_STATES, -1, N_STATES, len(patterns))
+        aligned += p_a * np.tensordot(weights[1], each, axes=(0, 1))
     flip = link.receiver.misalignment
     return (1.0 - flip) * aligned + flip * aligned[:, _FLIPPED]
 
 
 def _aligned_click_probabilities(
-    alice: Floats, bob: Floats, dark: float, overlap: float, clicked: NDArray[np.bool_]
+    alice: Complex,
+    bob: Complex,
+    receiver: ReceiverParams,
+    phase: PhaseLaw,
+    patterns: list[int],
 ) -> Floats:
     """Click patterns without misalignment.
 
-    Shapes: `alice` and `bob` are field amplitudes, (7, 2); `clicked` is (n_patterns, 4).
+    Shapes: `alice` and `bob` are detected amplitudes, (n, 2) and (m, 2); (n, m, n_patterns) out.
     """
     # The integrand holds exp(k cos phi) with k up to |alice| |bob|; the sum over n phases errs
     # by I_n(k), which is far below the rounding of a double once n exceeds 2 k + 32.
     strength = float(np.linalg.norm(alice, axis=1).max() * np.linalg.norm(bob, axis=1).max())
     n_phases = 32 + 2 * math.ceil(strength)
-    cosine = np.cos(2.0 * math.pi * np.arange(n_phases) / n_phases)
+    if not phase.uniform:
+        n_phases = min(n_phases, phase.levels)
+    turn = np.exp(2j * math.pi * np.arange(n_phases) / n_phases)
     a = alice[:, None, :, None, None]
     b = bob[None, :, :, None, None]
-    interference = 2.0 * math.sqrt(overlap) * a * b * _PORTS[:, None] * cosine
+    swing = 2.0 * math.sqrt(receiver.mode_overlap) * (a.conj() * b * turn).real * _PORTS[:, None]
     # Complete destruction would round to a slightly negative intensity.
-    intensity = np.maximum(0.5 * (a * a + b * b + interference), 0.0)
+    intensity = np.maximum(0.5 * (np.abs(a) ** 2 + np.abs(b) ** 2 + swing), 0.0)
+    dark = receiver.dark_probability
     silent = (1.0 - dark) * np.exp(-intensity)
     click = dark - (1.0 - dark) * np.expm1(-intensity)
-    shape = (*intensity.shape[:2], 1, 4, n_phases)
-    chosen = np.where(clicked[None, None, :, :, None], click.reshape(shape), silent.reshape(shape))
-    early, late = chosen[:, :, :, 0] * chosen[:, :, :, 1], chosen[:, :, :, 2] * chosen[:, :, :, 3]
-    result: Floats = (early * late).mean(axis=-1)
+    # Both detectors of a bin together: none, the first, the second, both.
+    s_0, s_1, c_0, c_1 = silent[..., 0, :], silent[..., 1, :], click[..., 0, :], click[..., 1, :]
+    early, late = np.moveaxis(np.stack([s_0 * s_1, c_0 * s_1, s_0 * c_1, c_0 * c_1]), 3, 0)
+    result: Floats = np.stack(
+        [(early[pattern & 3] * late[pattern >> 2]).mean(axis=-1) for pattern in patterns], axis=-1
+    )
     return result
 
 
@@ -228,50 +245,56 @@ def _scaled(link: Link, per_pair: dict[str, float]) -> dict[str, float]:
     }
 
 
-def _single_photon_pairs(link: Link) -> tuple[float, float]:
-    """Right and wrong yields of single-photon pairs in basis X, before misalignment.
+def _single_photon_pairs(link: Link, basis: Literal["x", "z"]) -> tuple[float, float]:
+    """Right and wrong yields of single-photon pairs of a basis, before misalignment.
 
     Each photon is lost or reaches one of the four gates. Two photons of which a fraction M of
     the wave functions coincides interfere as bosons with weight M and as distinguishable
     particles with weight 1 - M, which keeps every term positive.
     """
-    eta_alice, eta_bob = _arm_efficiencies(link)
-    dark, overlap = link.receiver.dark_probability, link.receiver.mode_overlap
+    optics = _optics(link)
+    eta_alice, eta_bob = _arm_efficiencies(optics)
+    receiver, first = optics.receiver, {"x": 1, "z": 5}[basis]
     yields = [0.0, 0.0]
     for bit_alice in (0, 1):
         for bit_bob in (0, 1):
             landed = _landing_probabilities(
-                eta_alice, eta_bob, _MODES[1 + bit_alice], _MODES[1 + bit_bob], overlap
+                eta_alice,
+                eta_bob,
+                optics.light[0].modes[first + bit_alice],
+                optics.light[1].modes[first + bit_bob],
+                receiver.mode_overlap,
             )
             for bell in link.bell_states:
-                wrong = (bit_alice == bit_bob) == (bell == "psi_minus")
+                opposite = basis == "z" or bell == "psi_minus"
+                wrong = (bit_alice == bit_bob) == opposite
                 for pattern in ACCEPTED[bell]:
                     yields[wrong] += 0.25 * sum(
-                        p * _with_dark_counts(occupied, pattern, dark)
+                        p * _with_dark_counts(occupied, pattern, receiver.dark_probability)
                         for occupied, p in landed.items()
                     )
     return yields[0], yields[1]
 
 
 def _landing_probabilities(
-    eta_alice: float, eta_bob: float, alice: Floats, bob: Floats, overlap: float
+    eta_alice: float, eta_bob: float, alice: Complex, bob: Complex, overlap: float
 ) -> dict[int, float]:
     """Probability of each set of gates (as a pattern) that the two photons reach."""
     # Gate 2 m + s is bin m of detector s, as in the bits of a click pattern.
-    a = [float(alice[m]) * _HALF for m in (0, 1) for _ in _PORTS]
-    b = [float(bob[m] * sign) * _HALF for m in (0, 1) for sign in _PORTS]
+    a = [complex(alice[m]) * _HALF for m in (0, 1) for _ in _PORTS]
+    b = [complex(bob[m] * sign) * _HALF for m in (0, 1) for sign in _PORTS]
     landed = {0: (1.0 - eta_alice) * (1.0 - eta_bob)}
 
     def add(occupied: int, probability: float) -> None:
         landed[occupied] = landed.get(occupied, 0.0) + probability
 
     for i in range(4):
-        add(1 << i, eta_alice * (1.0 - eta_bob) * a[i] ** 2)
-        add(1 << i, (1.0 - eta_alice) * eta_bob * b[i] ** 2)
-        add(1 << i, eta_alice * eta_bob * (1.0 + overlap) * (a[i] * b[i]) ** 2)
+        add(1 << i, eta_alice * (1.0 - eta_bob) * abs(a[i]) ** 2)
+        add(1 << i, (1.0 - eta_alice) * eta_bob * abs(b[i]) ** 2)
+        add(1 << i, eta_alice * eta_bob * (1.0 + overlap) * abs(a[i] * b[i]) ** 2)
         for j in range(i):
-            apart = (a[i] * b[j]) ** 2 + (a[j] * b[i]) ** 2
-            together = (a[i] * b[j] + a[j] * b[i]) ** 2
+            apart = abs(a[i] * b[j]) ** 2 + abs(a[j] * b[i]) ** 2
+            together = abs(a[i] * b[j] + a[j] * b[i]) ** 2
             joint = (1.0 - overlap) * apart + overlap * together
             add(1 << i | 1 << j, eta_alice * eta_bob * joint)
     return landed

@@ -6,6 +6,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mdiqkd_net.blocks import N_STATES
 from mdiqkd_net.errors import DeviceError
 from mdiqkd_net.params import ReceiverParams
 from mdiqkd_net.physics.clicks import ClickLevel
@@ -14,6 +15,7 @@ from mdiqkd_net.physics.detectors import detector_of
 from mdiqkd_net.physics.gates import Gates
 from mdiqkd_net.physics.levels import check_level
 from mdiqkd_net.physics.optics import raw_patterns
+from mdiqkd_net.physics.pair_optics import UNIFORM, Light, PhaseLaw
 from mdiqkd_net.physics.sampling import Draw
 
 
@@ -29,7 +31,7 @@ class Detection(Protocol):
     """The half of a level that sees their light."""
 
     def detect(
-        self, draw: Draw, states_alice: NDArray[np.uint8], states_bob: NDArray[np.uint8]
+        self, draw: Draw, states_alice: NDArray[np.integer], states_bob: NDArray[np.integer]
     ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
         """Pulses with clicks in both bins, and their patterns; draws come in their order."""
         ...
@@ -55,7 +57,7 @@ class Level(Protocol):
         ...
 
 
-LEVELS: Final[Mapping[str, Callable[[NDArray[np.float64], Gates], Level]]] = {
+LEVELS: Final[Mapping[str, Callable[[NDArray[np.float64], Gates, int], Level]]] = {
     "coincidence": CoincidenceLevel,
     "click": ClickLevel,
 }
@@ -67,7 +69,8 @@ def level_of(
     receiver: ReceiverParams,
     pulse_rate_hz: float,
     transmittances: tuple[float, float],
-    light: tuple[NDArray[np.complex128], NDArray[np.complex128]],
+    light: tuple[NDArray[np.complex128] | Light, NDArray[np.complex128] | Light],
+    phase: PhaseLaw = UNIFORM,
 ) -> Level:
     """The level that a receiver asks for, with the tables of one pair of users.
 
@@ -75,15 +78,19 @@ def level_of(
         receiver: Splitter, detectors and level.
         pulse_rate_hz: Clock of the transmitters.
         transmittances: Of both arms, Alice's first, without the detector.
-        light: Amplitudes of both users' states at their transmitters, (7, 2) each.
+        light: Amplitudes of both users' states at their transmitters, (7, 2) each, or `Light`.
+        phase: Of the users, relative to each other.
 
     Raises:
         DeviceError: On numbers that no receiver has, and on what the level cannot represent.
     """
     gates = check_level(receiver, pulse_rate_hz)
-    patterns = raw_patterns(receiver=receiver, transmittances=transmittances, light=light)
+    patterns = raw_patterns(
+        receiver=receiver, transmittances=transmittances, light=light, phase=phase
+    )
     _check_latching(receiver, patterns, pulse_rate_hz)
-    return LEVELS[receiver.level](patterns, gates)
+    n_bob = light[1].n_rows if isinstance(light[1], Light) else N_STATES
+    return LEVELS[receiver.level](patterns, gates, n_bob)
 
 
 def _check_latching(

@@ -44,18 +44,17 @@ def alias_tables(chances: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDA
     Shapes: `chances` (n, 16), rows sum to 1; both results have its shape.
     """
     keep = chances * 16.0
-    other = np.empty(keep.shape, dtype=np.uint8)
-    for row, alias in zip(keep, other, strict=True):
-        most_likely = int(row.argmax())
-        alias[:] = most_likely
-        small = [i for i in range(16) if row[i] < 1.0]
-        large = [i for i in range(16) if row[i] >= 1.0]
-        while small and large:
-            i, j = small.pop(), large[-1]
-            alias[i] = j
-            row[j] -= 1.0 - row[i]
-            if row[j] < 1.0:
-                small.append(large.pop())
-        # Rounding leaves some outcomes a hair off 1; their own chance must not grow to it, or one
-        # that never happens would. What they lack falls to the most likely outcome.
+    other = np.repeat(keep.argmax(axis=1)[:, None], 16, axis=1).astype(np.uint8)
+    settled = np.zeros(keep.shape, dtype=np.bool_)
+    for _ in range(15):  # every step settles one outcome of every row that is not done
+        small, large = (keep < 1.0) & ~settled, keep >= 1.0
+        rows = np.flatnonzero(small.any(axis=1) & large.any(axis=1))
+        if not rows.size:
+            break
+        i, j = small[rows].argmax(axis=1), large[rows].argmax(axis=1)
+        other[rows, i] = j
+        settled[rows, i] = True
+        keep[rows, j] -= 1.0 - keep[rows, i]
+    # Rounding leaves some outcomes a hair off 1; their own chance must not grow to it, or one that
+    # never happens would. What they lack falls to the most likely outcome.
     return keep, other

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, TypeVar
 from msgspec import Meta, Struct
 
 from mdiqkd_net.errors import ConfigError, DeviceError
+from mdiqkd_net.imperfections import TransmitterParams
 from mdiqkd_net.params import (
     MAX_PULSES,
     BellStateName,
@@ -13,6 +14,7 @@ from mdiqkd_net.params import (
     ReceiverParams,
     Security,
     Source,
+    check_arm,
     parse_toml,
 )
 from mdiqkd_net.physics.levels import check_level
@@ -43,8 +45,22 @@ class SimulatedDevice(
     light_listen: str
     receiver: ReceiverParams
     fibers: dict[NodeId, Fiber]
+    transmitters: dict[NodeId, TransmitterParams] = {}
+    """How the users' light departs from the ideal that they announce; absent: not at all."""
     seed: int | None = None
     """Of the simulated physics only; secrets never come from it. Absent: from the system."""
+
+    def __post_init__(self) -> None:
+        for user in self.transmitters:
+            if user not in self.fibers:
+                known = ", ".join(sorted(self.fibers)) or "nobody"
+                raise ValueError(f"transmitters: found {user!r}; allowed: {known}")
+        for user, fiber in self.fibers.items():
+            check_arm(fiber, self.transmitter(user))
+
+    def transmitter(self, user: str) -> TransmitterParams:
+        """A user's transmitter; an ideal one unless the table says more."""
+        return self.transmitters.get(user, TransmitterParams())
 
 
 class CharlesConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -90,6 +106,25 @@ class Peer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     blocks: Annotated[int, Meta(ge=1)] = 1
 
 
+class SystemEntropyConfig(Struct, frozen=True, forbid_unknown_fields=True, tag="system"):
+    """The operating system's generator."""
+
+
+class FileEntropyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="file"):
+    """A file of random bytes, each used once."""
+
+    path: str
+
+
+class DeviceEntropyConfig(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="device"
+):
+    """A hardware generator: a character device or a named pipe."""
+
+    path: str
+    timeout_s: Annotated[float, Meta(gt=0.0, le=3600.0)] = 5.0
+
+
 class EndpointConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A user's node."""
 
@@ -108,6 +143,8 @@ class EndpointConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     reconciler: Literal["cascade"] = "cascade"
     qber_hint: Annotated[float, Meta(gt=0.0, lt=0.25)] = 0.02
     """Z error rate that the first reconciliation of a pair starts from."""
+    entropy: SystemEntropyConfig | FileEntropyConfig | DeviceEntropyConfig = SystemEntropyConfig()
+    """Of this user's choices, hashes and seeds. Handshakes use the system's always."""
     patience_s: Annotated[float, Meta(gt=0.0, le=86400.0)] = 60.0
     """How long a silent peer is waited for."""
 

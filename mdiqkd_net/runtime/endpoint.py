@@ -2,12 +2,13 @@
 
 import secrets
 import ssl
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 
 import trio
 
+from mdiqkd_net.devices.entropy import ENTROPY_SOURCES, EntropySource
 from mdiqkd_net.errors import (
     ConfigError,
     DeviceError,
@@ -20,7 +21,12 @@ from mdiqkd_net.keys.store import KeyStore
 from mdiqkd_net.protocol.handshake import Expected
 from mdiqkd_net.runtime import sockets, tls
 from mdiqkd_net.runtime.accepting import accept, attend
-from mdiqkd_net.runtime.config import EndpointConfig, Peer
+from mdiqkd_net.runtime.config import (
+    EndpointConfig,
+    FileEntropyConfig,
+    Peer,
+    SystemEntropyConfig,
+)
 from mdiqkd_net.runtime.designs import analysis_of, frozen_path
 from mdiqkd_net.runtime.link import Link, secure
 from mdiqkd_net.runtime.optical import Transmitter
@@ -101,6 +107,7 @@ class EndpointNode:
             store = stack.enter_context(
                 await trio.to_thread.run_sync(KeyStore.open, self._base / config.store)
             )
+            entropy = stack.enter_context(closing(_entropy(config, self._base)))
             for peer in config.peers:
                 pads = PadFile.open(self._base / peer.pads, config.node, peer.node)
                 self._pairs[peer.node] = Pair(
@@ -110,7 +117,7 @@ class EndpointNode:
                     store=store,
                     relay=self._relay,
                     transmitter=self._transmitter,
-                    entropy=secrets.token_bytes,
+                    entropy=entropy,
                     emit=self._telemetry.emit,
                     analysis=analyses[peer.node],
                     frozen=frozen_path(self._base / config.store),
@@ -214,6 +221,15 @@ class EndpointNode:
             text = f"{key} ({address}): {error}"
             code = getattr(error, "abort_code", sockets.UNREACHABLE)
             raise RemoteProtocolError(text, code) from None
+
+
+def _entropy(config: EndpointConfig, base: Path) -> EntropySource:
+    source = config.entropy
+    if isinstance(source, SystemEntropyConfig):
+        return ENTROPY_SOURCES["system"]()
+    if isinstance(source, FileEntropyConfig):
+        return ENTROPY_SOURCES["file"](base / source.path)
+    return ENTROPY_SOURCES["device"](base / source.path, source.timeout_s)
 
 
 def _check(config: EndpointConfig) -> None:

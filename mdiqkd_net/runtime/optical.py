@@ -19,7 +19,8 @@ from mdiqkd_net.blocks import ClickBlock, Segment
 from mdiqkd_net.devices import Candidates, LitReceiver, SimulatedReceiver
 from mdiqkd_net.errors import DeviceError, RemoteProtocolError
 from mdiqkd_net.params import Source
-from mdiqkd_net.physics.time_bin import light_table
+from mdiqkd_net.physics.drift import ArmDrift
+from mdiqkd_net.physics.pair_optics import Arm, PairOptics, pair_optics
 from mdiqkd_net.protocol.light import SessionLight, peer_source, source_settings
 from mdiqkd_net.runtime.config import SimulatedDevice
 from mdiqkd_net.runtime.link import Link
@@ -112,6 +113,8 @@ class LightPlane:
     ) -> None:
         self._device = device
         self._pulse_rate_hz = pulse_rate_hz
+        # The arms drift while light runs, from the first session of this node on.
+        self._light_s = 0.0
         self._n_sessions = 0
         self._links: dict[str, Link] = {}
         self._sources: dict[tuple[bytes, str], Source] = {}
@@ -171,15 +174,15 @@ class LightPlane:
         """
         await self._wait_until_armed(session, users)
         number, self._n_sessions = self._n_sessions, self._n_sessions + 1
-        fibers = self._device.fibers
+        arms = self._arm(session, users[0]), self._arm(session, users[1])
+        nominal = pair_optics(self._device.receiver, arms, pulse_rate_hz=self._pulse_rate_hz)
         receiver = LitReceiver(
             SimulatedReceiver(
-                receiver=self._device.receiver,
-                transmittances=(fibers[users[0]].transmittance, fibers[users[1]].transmittance),
-                light=(
-                    light_table(self._sources.pop((session, users[0]))),
-                    light_table(self._sources.pop((session, users[1]))),
-                ),
+                receiver=nominal.receiver,
+                transmittances=nominal.transmittances,
+                light=nominal.light,
+                phase=nominal.phase,
+                optics_of=self._drifting(users, arms),
                 seed=(self._seed, number),
                 pulse_rate_hz=self._pulse_rate_hz,
             ),
@@ -188,9 +191,33 @@ class LightPlane:
             max_candidates=BATCH,
         )
         for segment in segments:
-            receiver.begin(segment)
+            # Drifting arms make new tables here, which takes its time.
+            await trio.to_thread.run_sync(receiver.begin, segment)
             while clicks := await trio.to_thread.run_sync(receiver.next_clicks):
                 await deliver(clicks)
+            self._light_s += segment.n_pulses / self._pulse_rate_hz
+
+    def _arm(self, session: bytes, user: str) -> Arm:
+        source = self._sources.pop((session, user))
+        return Arm(source, self._device.fibers[user], self._device.transmitter(user))
+
+    def _drifting(
+        self, users: tuple[str, str], arms: tuple[Arm, Arm]
+    ) -> Callable[[Segment], PairOptics] | None:
+        """The optics of a segment as it begins, or None if both arms stay as they are."""
+        # A fiber's drift is its own, whoever shares the relay with it.
+        alice, bob = (
+            ArmDrift(arm.fiber, (self._seed, int.from_bytes(user.encode(), "big")))
+            for user, arm in zip(users, arms, strict=True)
+        )
+        if not (alice.changes or bob.changes):
+            return None
+        return lambda _: pair_optics(
+            self._device.receiver,
+            arms,
+            (alice.at(self._light_s), bob.at(self._light_s)),
+            pulse_rate_hz=self._pulse_rate_hz,
+        )
 
     async def _wait_until_armed(self, session: bytes, users: tuple[str, str]) -> None:
         missing = list(users)
@@ -206,10 +233,13 @@ class LightPlane:
 
     def _ask(self, session: bytes, users: tuple[str, str], candidates: Candidates) -> None:
         """In the receiver's thread: ask both users about a batch."""
-        before = np.concatenate([[candidates.n_before - 1], candidates.pulses[:-1]])
-        gaps = candidates.pulses - before[: candidates.pulses.size] - 1
+        asked = candidates.asked
+        # The pulse before the first candidate may belong to the batch before.
+        base = min(candidates.n_before, int(asked[0])) if asked.size else candidates.n_before
+        before = np.concatenate([[base - 1], asked[:-1]])
+        gaps = asked - before[: asked.size] - 1
         ask = LightAsk(
-            base=candidates.n_before,
+            base=base,
             gaps=bulk.pack_unsigned(gaps),
             segment=candidates.segment,
             session=session,

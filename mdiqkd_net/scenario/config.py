@@ -90,7 +90,8 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             pairs = topology.pairs(self.topology, self.users)
         except ConfigError as error:
             raise ValueError(str(error)) from None
-        self.link(pairs[0])  # raises if the Bell states are impossible
+        for pair in pairs:
+            self.link(pair)  # raises if the Bell states are impossible, or the users do not fit
         try:
             check_level(self.receiver, self.pulse_rate_hz)
         except DeviceError as error:

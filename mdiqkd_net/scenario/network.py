@@ -16,6 +16,7 @@ import msgspec
 import tomli_w
 
 from mdiqkd_net.blocks import BELL_STATES
+from mdiqkd_net.imperfections import TransmitterParams
 from mdiqkd_net.keys import pads, pki
 from mdiqkd_net.keys.files import make_directory
 from mdiqkd_net.physics import expected
@@ -142,6 +143,11 @@ class Network:
                 light_listen=_inherited(self._light),
                 receiver=scenario.receiver,
                 fibers={user: link.fiber for user, link in scenario.users.items()},
+                transmitters={
+                    user: link.transmitter
+                    for user, link in scenario.users.items()
+                    if link.transmitter != TransmitterParams()
+                },
                 seed=scenario.seed,
             ),
             pulse_rate_hz=scenario.pulse_rate_hz,

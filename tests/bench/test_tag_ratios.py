@@ -12,11 +12,11 @@ from naive_light import LINKS, SOURCE, run_naive
 from mdiqkd_net.blocks import Segment
 from mdiqkd_net.devices.simulated import BATCH
 from mdiqkd_net.physics.clock import PulseClock
+from mdiqkd_net.physics.encodings import light_table
 from mdiqkd_net.physics.matching import Gates, Matcher
 from mdiqkd_net.physics.sampling import generator_state
 from mdiqkd_net.physics.settings import SegmentSettings
 from mdiqkd_net.physics.tags import TagDetector, TagMaker, draw_candidates, tag_tables
-from mdiqkd_net.physics.time_bin import light_table
 
 BINS_PS = (250.0, 750.0)
 CLOCK = PulseClock(((0, 1000.0),))

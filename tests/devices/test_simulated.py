@@ -11,9 +11,9 @@ from mdiqkd_net.blocks import Segment
 from mdiqkd_net.devices.simulated import Candidates, SimulatedReceiver
 from mdiqkd_net.errors import DeviceError
 from mdiqkd_net.params import Link, ReceiverParams, Setting, Source, UserLink
+from mdiqkd_net.physics.encodings import light_table
 from mdiqkd_net.physics.expected import state_click_probabilities
 from mdiqkd_net.physics.settings import SegmentSettings
-from mdiqkd_net.physics.time_bin import light_table
 
 FALSE_ALARM = 1e-6
 ALICE, BOB = b"a" * 32, b"b" * 32
@@ -130,7 +130,7 @@ def test_clicks_do_not_depend_on_the_batches(name, sizes):
     segment = Segment(number=3, first_pulse=10**9, n_pulses=40_000)
     whole = clicks_of(optics_of(link), segment, [10**6])
     cut = clicks_of(optics_of(link), segment, sizes)
-    assert whole[0].size > 2
+    assert whole[0].size > 1
     np.testing.assert_array_equal(whole[0], cut[0])
     np.testing.assert_array_equal(whole[1], cut[1])
 

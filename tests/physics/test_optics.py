@@ -9,9 +9,9 @@ from light_checks import BOTH_BINS, LINKS, USUAL, params
 
 from mdiqkd_net.errors import DeviceError
 from mdiqkd_net.params import Link, Setting, UserLink
+from mdiqkd_net.physics.encodings import light_table
 from mdiqkd_net.physics.expected import state_click_probabilities
 from mdiqkd_net.physics.optics import raw_patterns
-from mdiqkd_net.physics.time_bin import light_table
 
 
 def named(name):

@@ -2,13 +2,18 @@
 
 from collections import deque
 
+import msgspec
 import numpy as np
 import pytest
 import trio
 from triangle import RECEIVER, SOURCE, Random
 
+from mdiqkd_net.devices import SimulatedReceiver
 from mdiqkd_net.errors import DeviceError, RemoteProtocolError
+from mdiqkd_net.imperfections import Drift, PatternEffect, Process, TransmitterParams
 from mdiqkd_net.params import Fiber
+from mdiqkd_net.physics.drift import NOMINAL, ArmDrift
+from mdiqkd_net.physics.pair_optics import Arm, pair_optics
 from mdiqkd_net.protocol.light import SessionLight, source_settings
 from mdiqkd_net.protocol.relay import segments
 from mdiqkd_net.runtime import optical
@@ -76,8 +81,7 @@ def session_light(seed, n_segments=3):
     return SessionLight(SOURCE, n_segments, Random(seed))
 
 
-async def test_two_transmitters_light_a_whole_session(nursery):
-    plane = LightPlane(DEVICE, Random(0))
+async def clicks_over_wires(nursery, plane):
     lights = {}
     for seed, user in enumerate(("alice", "bob")):
         fiber, own = wires(user)
@@ -93,12 +97,82 @@ async def test_two_transmitters_light_a_whole_session(nursery):
         blocks.append(clicks)
 
     await plane.measure(SESSION, ("alice", "bob"), segments(250_000, 100_000), deliver)
+    return blocks, lights
+
+
+async def test_two_transmitters_light_a_whole_session(nursery):
+    blocks, lights = await clicks_over_wires(nursery, LightPlane(DEVICE, Random(0)))
     assert [block.segment for block in blocks if block.last] == [0, 1, 2]
     assert sum(block.pulses.size for block in blocks) > 1000
     # What clicked was lit: both users sent vacuum almost never where both bins clicked.
     first = blocks[0]
     states = lights["alice"].states_at(0, first.pulses)
     assert np.mean(states == 0) < 0.05
+    nursery.cancel_scope.cancel()
+
+
+FLAWED = TransmitterParams(
+    intensity_noise=0.1,
+    pattern_effect=PatternEffect(z=0.3),
+    phase_randomization="discrete",
+    coherence_time_s=1e-4,
+    pulse_width_ps=100.0,
+    bin_spacing_ps=1000.0,
+)
+DRIFTING = msgspec.structs.replace(
+    FIBER, drift=Drift(delay_ps=Process(kind="random_walk", size=30.0, time_s=0.1))
+)
+FLAWED_DEVICE = msgspec.structs.replace(
+    DEVICE,
+    fibers={"alice": DRIFTING, "bob": FIBER},
+    transmitters={"alice": FLAWED, "bob": FLAWED},
+)
+
+
+async def test_flawed_and_drifting_light_over_wires_is_that_of_the_optics(nursery, monkeypatch):
+    """Click by click: the pulse before a candidate is asked for, and each segment has its drift."""
+    monkeypatch.setattr(optical, "BATCH", 1000)
+    plane = LightPlane(FLAWED_DEVICE, Random(0), pulse_rate_hz=1e6)
+    blocks, lights = await clicks_over_wires(nursery, plane)
+    arms = (
+        Arm(lights["alice"].source, DRIFTING, FLAWED),
+        Arm(lights["bob"].source, FIBER, FLAWED),
+    )
+    drift = ArmDrift(DRIFTING, (1, int.from_bytes(b"alice", "big")))
+    delays = []
+
+    def optics_of(segment):
+        now = drift.at(segment.first_pulse / 1e6)
+        delays.append(now.delay_ps)
+        return pair_optics(RECEIVER, arms, (now, NOMINAL), pulse_rate_hz=1e6)
+
+    still = pair_optics(RECEIVER, arms, pulse_rate_hz=1e6)
+    twin = SimulatedReceiver(
+        receiver=still.receiver,
+        transmittances=still.transmittances,
+        light=still.light,
+        phase=still.phase,
+        seed=(1, 0),
+        pulse_rate_hz=1e6,
+        optics_of=optics_of,
+    )
+    for segment in segments(250_000, 100_000):
+        twin.begin(segment)
+        batch = twin.next_candidates(10**7)
+        known = (light.states_at(segment.number, batch.asked) for light in lights.values())
+        alone = twin.detect(batch, *known)
+        parts = [block for block in blocks if block.segment == segment.number]
+        assert alone.pulses.size > 300
+        np.testing.assert_array_equal(np.concatenate([b.pulses for b in parts]), alone.pulses)
+        np.testing.assert_array_equal(np.concatenate([b.patterns for b in parts]), alone.patterns)
+    assert len(set(delays)) == 3
+    nursery.cancel_scope.cancel()
+
+
+async def test_arms_go_on_drifting_from_session_to_session(nursery):
+    plane = LightPlane(FLAWED_DEVICE, Random(0), pulse_rate_hz=1e6)
+    await clicks_over_wires(nursery, plane)
+    assert plane._light_s == pytest.approx(0.25)
     nursery.cancel_scope.cancel()
 
 
