@@ -56,3 +56,9 @@ class KeyStoreError(MdiqkdError):
     """The key store or a pad file refuses: locked, damaged or full."""
 
     exit_code = 4
+
+
+class WorkerError(MdiqkdError):
+    """A process or a cluster that was to compute has gone, or computes something else."""
+
+    exit_code = 4

@@ -20,6 +20,7 @@ VERBS: Final = {
     "run": "run a scenario: real node processes, a live view, a report",
     "node": "run one node of a site: charles, or an endpoint",
     "keyrate": "finite-key analysis of measured counts, or prediction for a link",
+    "plan": "plan a network: rates, times, margins, detectors, costs, demands",
     "keys": "look at a node's key store, or take keys from it",
     "pki": "make certificates and one-time pads for the nodes of a network",
 }

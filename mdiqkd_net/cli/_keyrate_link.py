@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from mdiqkd_net.cli._keyrate_sweep import duration
+from mdiqkd_net.cli import _spread
+from mdiqkd_net.cli._spread import duration
 from mdiqkd_net.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--rows", type=Path, metavar="FILE", help="JSON lines; rows in it are not computed again"
     )
     group.add_argument("--plot", type=Path, metavar="FILE", help="png, svg or pdf of the sweep")
+    _spread.configure(group)
 
 
 def require_consistent(args: argparse.Namespace) -> None:
@@ -51,7 +53,11 @@ def require_consistent(args: argparse.Namespace) -> None:
     Raises:
         ConfigError: Naming the one that does not.
     """
-    used = [n for n in ("optimize", *_TUNED, "bits", "sweep", "rows", "plot") if _is_set(args, n)]
+    used = [
+        n
+        for n in ("optimize", *_TUNED, "bits", "sweep", "rows", "plot", "scheduler")
+        if _is_set(args, n)
+    ]
     if used and args.link is None:
         raise ConfigError(f"{_option(used[0])}: found with --counts; allowed: with --link")
     for name in _TUNED:
@@ -59,6 +65,10 @@ def require_consistent(args: argparse.Namespace) -> None:
             raise ConfigError(f"{_option(name)}: found alone; allowed: with --optimize")
     if args.rows is not None and not (args.sweep or args.plot):
         raise ConfigError("--rows: found alone; allowed: with --sweep or --plot")
+    if (args.jobs != 1 or args.scheduler is not None) and not (args.sweep or args.plot):
+        name = "--jobs" if args.jobs != 1 else "--scheduler"
+        raise ConfigError(f"{name}: found alone; allowed: with --sweep or --plot")
+    _spread.require_consistent(args)
     if args.bits is not None and args.bits < 1:
         raise ConfigError(f"--bits: found {args.bits}; allowed: 1 or more")
     if args.pulse_rate is not None and not (0.0 < args.pulse_rate < math.inf):

@@ -28,10 +28,10 @@ _LABELS: Final = {
     "receiver.mode_overlap": "overlap of the modes",
 }
 
-_KEY: Final = "#0b5fa5"
-_ASYMPTOTIC: Final = "#d9822b"
-_LIMIT: Final = "#8a8f98"
-_INK: Final = "#2b2f36"
+KEY: Final = "#0b5fa5"
+ASYMPTOTIC: Final = "#d9822b"
+LIMIT: Final = "#8a8f98"
+INK: Final = "#2b2f36"
 
 _SUPERSCRIPT: Final = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 _DECADES_BELOW: Final = 0.4
@@ -60,7 +60,7 @@ def draw(path: Path, rows: Sequence["Result"]) -> None:
     from matplotlib.figure import Figure
 
     rows = sorted(rows, key=lambda row: float(row["value"]))
-    with mpl.rc_context({"font.size": 10.5, "svg.hashsalt": "mdiqkd", "axes.edgecolor": _INK}):
+    with mpl.rc_context({"font.size": 10.5, "svg.hashsalt": "mdiqkd", "axes.edgecolor": INK}):
         figure = Figure(figsize=(7.6, 4.9), layout="constrained")
         axes = figure.add_subplot()
         if "bits_wanted" in rows[0]:
@@ -77,9 +77,9 @@ def _curves(axes: "Axes", rows: Sequence["Result"]) -> None:
     asymptotic = [row["asymptotic_rate_per_pulse"] for row in rows]
     keys = [row["rate_per_pulse"] for row in rows]
     for rates, color, style, width, label in (
-        (limit, _LIMIT, (0, (1, 1.5)), 1.6, "infinite decoy"),
-        (asymptotic, _ASYMPTOTIC, (0, (5, 2)), 1.6, "same settings, all gains exact"),
-        (keys, _KEY, "-", 2.4, _key_label(rows)),
+        (limit, LIMIT, (0, (1, 1.5)), 1.6, "infinite decoy"),
+        (asymptotic, ASYMPTOTIC, (0, (5, 2)), 1.6, "same settings, all gains exact"),
+        (keys, KEY, "-", 2.4, _key_label(rows)),
     ):
         shown = [rate if rate > 0.0 else math.nan for rate in rates]
         # A curve that ends at its first point without a key would otherwise be a lonely dot.
@@ -98,10 +98,10 @@ def _curves(axes: "Axes", rows: Sequence["Result"]) -> None:
         )
         axes.fill_between(
             values, [rate if rate > 0.0 else math.nan for rate in keys], axes.get_ylim()[0],
-            color=_KEY, alpha=0.08, linewidth=0.0,
+            color=KEY, alpha=0.08, linewidth=0.0,
         )  # fmt: skip
     else:
-        axes.text(0.5, 0.5, "no key anywhere", transform=axes.transAxes, ha="center", color=_INK)
+        axes.text(0.5, 0.5, "no key anywhere", transform=axes.transAxes, ha="center", color=INK)
 
 
 def _times(axes: "Axes", rows: Sequence["Result"]) -> None:
@@ -110,43 +110,43 @@ def _times(axes: "Axes", rows: Sequence["Result"]) -> None:
     axes.plot(
         [row["value"] for row in rows],
         [math.nan if time is None else time for time in seconds],
-        color=_KEY, linewidth=2.4, marker="o" if len(rows) <= 16 else "", markersize=4.0,
+        color=KEY, linewidth=2.4, marker="o" if len(rows) <= 16 else "", markersize=4.0,
         solid_capstyle="round",
         label="\n".join(filter(None, (_bits_label(rows), rows[0]["label"]))),
     )  # fmt: skip
     possible = [time for time in seconds if time is not None]
     if not possible:
-        axes.text(0.5, 0.5, "not in any block", transform=axes.transAxes, ha="center", color=_INK)
+        axes.text(0.5, 0.5, "not in any block", transform=axes.transAxes, ha="center", color=INK)
         return
     axes.set_yscale("log")
     for mark, name in ((1.0, "second"), (60.0, "minute"), (3600.0, "hour"), (86400.0, "day")):
         if min(possible) < mark < max(possible):
-            axes.axhline(mark, color=_LIMIT, linewidth=1.0, linestyle=(0, (1, 1.5)))
+            axes.axhline(mark, color=LIMIT, linewidth=1.0, linestyle=(0, (1, 1.5)))
             axes.annotate(
                 name, (1.0, mark), xycoords=("axes fraction", "data"), xytext=(-4, 3),
-                textcoords="offset points", ha="right", color=_LIMIT, fontsize=9.5,
+                textcoords="offset points", ha="right", color=LIMIT, fontsize=9.5,
             )  # fmt: skip
 
 
 def _frame(axes: "Axes", rows: Sequence["Result"]) -> None:
     key: str = rows[0]["key"]
     values = [row["value"] for row in rows]
-    axes.set_xlabel(_LABELS.get(key, key), color=_INK)
+    axes.set_xlabel(_LABELS.get(key, key), color=INK)
     timed = "bits_wanted" in rows[0]
-    axes.set_ylabel("seconds of light" if timed else "secret bits per pulse pair", color=_INK)
+    axes.set_ylabel("seconds of light" if timed else "secret bits per pulse pair", color=INK)
     if min(values) > 0.0 and max(values) >= 100.0 * min(values):
         axes.set_xscale("log")
     if min(values) < max(values):
         axes.set_xlim(min(values), max(values))
-    axes.set_title(_title(rows), loc="left", color=_INK, fontsize=12.5, fontweight="bold", pad=12)
+    axes.set_title(_title(rows), loc="left", color=INK, fontsize=12.5, fontweight="bold", pad=12)
     axes.grid(which="major", color="#e3e6ea", linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.tick_params(colors=_INK, which="both")
+    axes.tick_params(colors=INK, which="both")
     axes.tick_params(which="minor", length=0)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     handles, labels = axes.get_legend_handles_labels()
-    axes.legend(handles[::-1], labels[::-1], frameon=False, labelcolor=_INK)
+    axes.legend(handles[::-1], labels[::-1], frameon=False, labelcolor=INK)
 
 
 def _title(rows: Sequence["Result"]) -> str:

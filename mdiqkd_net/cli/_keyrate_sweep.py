@@ -4,14 +4,15 @@ Points know nothing of each other, so that a row is the same whatever was comput
 """
 
 import argparse
+import contextlib
 import json
 import math
 import sys
-import time
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Final
 
+from mdiqkd_net.cli._spread import Progress
 from mdiqkd_net.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ SWEPT: Final = (
 )
 
 _MAX_POINTS: Final = 10_000
-_QUIET_S: Final = 2.0
-_BETWEEN_LINES_S: Final = 1.0
 _ON_A_POINT: Final = 1e-9
 
 
@@ -45,12 +44,12 @@ def run_sweep(args: argparse.Namespace, link: "Link", task: "Task") -> int:
     """Compute or read every row, print and draw them; 0 if any row has a key, else 1.
 
     Args:
-        args: With `sweep`, `rows`, `plot` and `json`.
+        args: With `sweep`, `rows`, `plot`, `json`, `jobs` and `scheduler`.
         link: As in the file.
         task: What to find out at each point.
     """
     from mdiqkd_net.planning.prediction import with_times
-    from mdiqkd_net.planning.task import answer, identity, succeeded
+    from mdiqkd_net.planning.task import succeeded
 
     key, values = parse_sweep(args.sweep or DEFAULT_SWEEP)
     points = [_moved(link, key, value) for value in values]
@@ -58,32 +57,53 @@ def run_sweep(args: argparse.Namespace, link: "Link", task: "Task") -> int:
         from mdiqkd_net.cli._keyrate_plot import check_plot
 
         check_plot(args.plot)
-    known = _read_rows(args.rows) if args.rows is not None else {}
-    rows = []
-    progress = _Progress(len(values), key, sys.stderr)
-    for value, point in zip(values, points, strict=True):
-        row_id = identity(point, task)
-        found = known.get(row_id)
-        if found is None:
-            found = {"id": row_id} | answer(point, task)
-            if args.rows is not None:
-                with args.rows.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(found, allow_nan=False) + "\n")
-        row = {"id": row_id, "key": key, "value": value} | found
-        if args.pulse_rate is not None:
-            row = with_times(row, args.pulse_rate)
-        rows.append(row)
-        if args.json:
-            sys.stdout.write(json.dumps(row, allow_nan=False) + "\n")
-            sys.stdout.flush()
-        progress.done(value)
+    rows: dict[int, Result] = {}
+    n_printed = 0
+    progress = Progress(len(values), "points", sys.stderr)
+    with contextlib.closing(_found(args, points, task)) as found:
+        for number, row in found:
+            value = values[number]
+            rows[number] = {"id": row["id"], "key": key, "value": value} | row
+            if args.pulse_rate is not None:
+                rows[number] = with_times(rows[number], args.pulse_rate)
+            while args.json and n_printed in rows:  # in order, whatever order they come in
+                sys.stdout.write(json.dumps(rows[n_printed], allow_nan=False) + "\n")
+                sys.stdout.flush()
+                n_printed += 1
+            progress.done(f"{key} = {value:g}")
+    ordered = [rows[number] for number in sorted(rows)]
     if args.plot is not None:
         from mdiqkd_net.cli._keyrate_plot import draw
 
-        draw(args.plot, rows)
+        draw(args.plot, ordered)
     if not args.json:
-        _print_rows(rows, key)
-    return 0 if any(map(succeeded, rows)) else 1
+        _print_rows(ordered, key)
+    return 0 if any(map(succeeded, ordered)) else 1
+
+
+def _found(
+    args: argparse.Namespace, points: list["Link"], task: "Task"
+) -> Generator[tuple[int, "Result"], None, None]:
+    """Rows with their identity: those of `--rows` at once, the others as they are computed."""
+    from mdiqkd_net.planning.task import answer, identity
+    from mdiqkd_net.runtime.spread import spread
+
+    known = _read_rows(args.rows) if args.rows is not None else {}
+    ids = [identity(point, task) for point in points]
+    for number, row_id in enumerate(ids):
+        if row_id in known:
+            yield number, known[row_id]
+    missing = [number for number, row_id in enumerate(ids) if row_id not in known]
+    calls = [(points[number], task) for number in missing]
+    with contextlib.closing(
+        spread(answer, calls, jobs=args.jobs, scheduler=args.scheduler)
+    ) as answers:
+        for call, computed in answers:
+            row = {"id": ids[missing[call]]} | computed
+            if args.rows is not None:
+                with args.rows.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row, allow_nan=False) + "\n")
+            yield missing[call], row
 
 
 def parse_sweep(text: str) -> tuple[str, list[float]]:
@@ -193,36 +213,3 @@ def infinite_decoy(row: "Result") -> float:
     """The infinite-decoy curve: at its own best intensities where they were looked for."""
     best = row.get("infinite_decoy_limit_per_pulse")
     return float(row["infinite_decoy_rate_per_pulse"] if best is None else best)
-
-
-def duration(seconds: float) -> str:
-    """A time in the unit that people would use."""
-    for size, unit in ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.2g} seconds"
-
-
-class _Progress:
-    """Lines on stderr, once a sweep has been silent for two seconds."""
-
-    def __init__(self, n_points: int, key: str, stream: TextIO) -> None:
-        self._n_points = n_points
-        self._key = key
-        self._stream = stream
-        self._n_done = 0
-        self._start = time.monotonic()
-        self._last = self._start + _QUIET_S - _BETWEEN_LINES_S
-
-    def done(self, value: float) -> None:
-        self._n_done += 1
-        now = time.monotonic()
-        if now - self._last < _BETWEEN_LINES_S:
-            return
-        self._last = now
-        left = (now - self._start) / self._n_done * (self._n_points - self._n_done)
-        self._stream.write(
-            f"{self._n_done} of {self._n_points} points ({self._key} = {value:g}), "
-            f"about {duration(left)} left\n"
-        )
-        self._stream.flush()

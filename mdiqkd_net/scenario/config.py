@@ -20,6 +20,8 @@ from mdiqkd_net.params import (
     UserLink,
 )
 from mdiqkd_net.physics.levels import check_level
+from mdiqkd_net.planning.detectors import Detectors
+from mdiqkd_net.planning.network import Demand, Network, NetworkUser, check_demand
 from mdiqkd_net.runtime import config as configuration
 from mdiqkd_net.scenario import topology
 from mdiqkd_net.scenario.topology import UserPair
@@ -76,6 +78,9 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
     """Of the simulated physics only; keys never depend on it alone."""
     measured: Measured | None = None
+    demand: tuple[Demand, ...] = ()
+    """For `mdiqkd plan`, which a run does not look at; so are the sets of detectors."""
+    detectors: dict[str, Detectors] = {}
 
     def __post_init__(self) -> None:
         for user in self.users:
@@ -90,6 +95,7 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             pairs = topology.pairs(self.topology, self.users)
         except ConfigError as error:
             raise ValueError(str(error)) from None
+        check_demand(self.demand, self.users)
         for pair in pairs:
             self.link(pair)  # raises if the Bell states are impossible, or the users do not fit
         try:
@@ -115,6 +121,31 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def analysis(self) -> Analysis:
         """How blocks are judged, before any design is made."""
         return Analysis(method=self.estimation.method, tail=self.estimation.tail)
+
+    @property
+    def network(self) -> Network:
+        """The same users and arms as a network to plan."""
+        users = {
+            name: NetworkUser(
+                **msgspec.structs.asdict(user.source),
+                transmitter=user.transmitter,
+                arms={RELAY: user.fiber},
+            )
+            for name, user in self.users.items()
+        }
+        return Network(
+            title=self.title,
+            n_pulses=self.n_pulses,
+            pulse_rate_hz=self.pulse_rate_hz,
+            eps_sec=self.eps_sec,
+            eps_cor=self.eps_cor,
+            f_ec=self.f_ec,
+            bell_states=self.bell_states,
+            users=users,
+            relays={RELAY: self.receiver},
+            demand=self.demand,
+            detectors=self.detectors,
+        )
 
     def link(self, users: UserPair) -> Link:
         """What a prediction needs to know of one pair; the lower id is Alice."""

@@ -6,7 +6,7 @@ import json
 import pytest
 from msgspec.structs import replace
 
-from mdiqkd_net.cli import _keyrate_sweep, main
+from mdiqkd_net.cli import _spread, main
 from mdiqkd_net.errors import ConfigError
 from mdiqkd_net.estimation.analysis import Analysis
 from mdiqkd_net.planning.task import Task, identity
@@ -198,7 +198,7 @@ def test_rows_that_are_none(capsys, link_file, tmp_path):
 
 def test_progress_is_told_after_two_seconds(capsys, link_file, monkeypatch):
     now = iter([0.0, 1.0, 1.9, 2.1, 2.5, 3.2])
-    monkeypatch.setattr(_keyrate_sweep.time, "monotonic", lambda: next(now))
+    monkeypatch.setattr(_spread.time, "monotonic", lambda: next(now))
     _, _, err = ask(capsys, link_file, "--sweep", "length_km=0:40:10")
     assert err.splitlines() == [
         "3 of 5 points (length_km = 20), about 1.4 seconds left",

@@ -1,0 +1,104 @@
+"""A sweep in several processes or on a cluster: the rows of one process, and a clean end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from mdiqkd_net.cli import main
+
+LINK = """\
+n_pulses = 1000000000000
+eps_sec = 1e-10
+eps_cor = 1e-15
+f_ec = 1.16
+bell_states = ["psi_minus"]
+[receiver]
+efficiency = 0.4
+dark_probability = 1e-7
+misalignment = 0.015
+mode_overlap = 1.0
+""" + "".join(
+    f"""\
+[{user}]
+x = {{ intensity = 0.04, probability = 0.13 }}
+y = {{ intensity = 0.16, probability = 0.024 }}
+z = {{ intensity = 0.5, probability = 0.82 }}
+length_km = 25.0
+attenuation_db_per_km = 0.2
+"""
+    for user in ("alice", "bob")
+)
+SWEEP = ("--sweep", "length_km=0:100:25")
+
+
+@pytest.fixture
+def link_file(tmp_path):
+    path = tmp_path / "link.toml"
+    path.write_text(LINK)
+    return path
+
+
+def rows_of(text):
+    rows = [json.loads(line) for line in text.splitlines()]
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+def sweep(capsys, link_file, *options):
+    assert main(["keyrate", "--link", str(link_file), *SWEEP, "--json", *map(str, options)]) == 0
+    return rows_of(capsys.readouterr().out)
+
+
+def test_rows_do_not_depend_on_the_number_of_processes(capsys, link_file, tmp_path):
+    one = sweep(capsys, link_file)
+    path = tmp_path / "rows.jsonl"
+    # What is there already is neither computed again nor out of order.
+    path.write_text(json.dumps(one[2]) + "\n")
+    assert sweep(capsys, link_file, "--jobs", 2, "--rows", path) == one
+    kept = {row["id"]: row["key_length_bits"] for row in rows_of(path.read_text())}
+    assert kept == {row["id"]: row["key_length_bits"] for row in one}
+
+
+def test_rows_of_a_cluster_are_the_same(capsys, link_file):
+    distributed = pytest.importorskip("distributed", reason="the extra `dask` is not installed")
+    one = sweep(capsys, link_file)
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=2, processes=False, protocol="tcp", dashboard_address=None
+    ) as cluster:
+        assert sweep(capsys, link_file, "--scheduler", cluster.scheduler_address) == one
+
+
+def test_an_interrupt_keeps_the_rows_and_leaves_no_process(link_file, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    command = [
+        sys.executable, "-m", "mdiqkd_net", "keyrate", "--link", str(link_file), "--optimize",
+        "--sweep", "length_km=0:100:0.1", "--jobs", "2", "--rows", str(path), "--json",
+    ]  # fmt: skip
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as running:
+        assert running.stdout.readline()
+        os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to all of them
+        _, err = running.communicate(timeout=60)  # returns when no process holds the pipes
+    assert running.returncode == 130
+    assert [line for line in err.splitlines() if "points" not in line] == [
+        "mdiqkd keyrate: interrupted"
+    ]
+    assert rows_of(path.read_text())
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--jobs", "2"), "--jobs: found alone; allowed: with --sweep"),
+        (("--scheduler", "x"), "--scheduler: found alone; allowed: with --sweep"),
+        ((*SWEEP, "--jobs", "0"), "--jobs: found 0; allowed: 1 or more"),
+        ((*SWEEP, "--jobs", "2", "--scheduler", "x"), "--jobs: found with --scheduler"),
+    ],
+)
+def test_options_that_do_not_go(capsys, link_file, options, words):
+    assert main(["keyrate", "--link", str(link_file), *options]) == 2
+    assert words in capsys.readouterr().err
