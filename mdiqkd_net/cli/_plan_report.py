@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 Result = dict[str, Any]
 
-_WIDTH = 100
+_WIDTH = 112
 """Of tables that do not go to a terminal."""
 
 _SETTINGS = {

@@ -127,7 +127,7 @@ def _on_cluster(
                 client.submit(_stamped, function, call, pure=False): i
                 for i, call in enumerate(calls)
             }
-            for future in distributed.as_completed(numbers):
+            for future in distributed.as_completed(numbers, loop=client.loop):
                 version, answer = future.result()
                 if version != __version__:
                     raise WorkerError(
