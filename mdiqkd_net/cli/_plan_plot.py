@@ -60,9 +60,11 @@ def _bars(axes: "Axes", plan: Result) -> None:
     wanted = [_wanted_bits_per_s(pair) for pair in pairs]
     positive = [rate for rate in (*rates, *wanted) if rate > 0.0]
     low, high = (min(positive), max(positive)) if positive else (1.0, 10.0)
-    floor = 10.0 ** (math.floor(math.log10(low)) - _DECADES_BELOW)
+    # Whole decades: on a logarithmic axis bars begin somewhere, and should do so at a round number.
+    floor = 10.0 ** math.floor(math.log10(0.5 * low))
     axes.set_xscale("log")
-    axes.set_xlim(floor, 4.0 * high)
+    axes.set_xlim(floor, 10.0 ** math.ceil(math.log10(1.1 * high)))
+    axes.xaxis.set_minor_formatter("")
     for number, one in enumerate(plans):
         shift = (number - 0.5 * (len(plans) - 1)) * height
         for row, pair in enumerate(one["pairs"]):
@@ -132,10 +134,15 @@ def _curves(axes: "Axes", plan: Result, curves: Sequence[Result]) -> None:
         axes.set_ylim(low, 2.5 * max(positive))
     else:
         axes.text(0.5, 0.5, "no key anywhere", transform=axes.transAxes, ha="center", color=INK)
-    axes.set_xlim(0.0, max(point["loss_db"] for point in curves))
+    ends = [point["loss_db"] for point in curves if point["key_bits_per_s"] > 0.0]
+    ends += [_loss_db(pair) for _, pair in _placed(plan)]
+    axes.set_xlim(0.0, 2.0 + max(ends))
     axes.set_xlabel("loss before the detectors, both arms together (dB)", color=INK)
     axes.set_ylabel("secret bits per second, alone at the relay", color=INK)
-    axes.set_title("curves: two like arms", loc="left", color=INK, fontsize=10.5, pad=8)
+    first = plan["plans"][0]["pairs"][0]["users"][0]
+    whose = f", both users set like {first}" if plan["settings"] == "file" else ""
+    title = f"curves: two like arms{whose}"
+    axes.set_title(title, loc="left", color=INK, fontsize=10.5, pad=8)
     _frame(axes, "both")
     axes.legend(frameon=False, labelcolor=INK, loc="upper right")
 
