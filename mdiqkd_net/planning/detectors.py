@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 
 from mdiqkd_net.errors import ConfigError
 from mdiqkd_net.params import Link, NonNegative, Probability, ReceiverParams
+from mdiqkd_net.physics.detectors import detector_of
 
 Positive = Annotated[float, Meta(gt=0.0)]
 
@@ -83,6 +84,7 @@ BUILT_IN: Final[Mapping[str, Detectors]] = {
         efficiency=0.92,
         dark_rate_hz=130.0,
         dead_time_s=20e-9,
+        afterpulse_probability=0.0,
         capital_eur=100e3,
         per_year_eur=10e3,
         lifetime_years=10.0,
@@ -132,11 +134,15 @@ def seen(link: Link, detectors: Detectors, pulse_rate_hz: float) -> Seen:
 
     Raises:
         ConfigError: The dead time leaves none of the Bell states of the link.
+        DeviceError: The receiver names no detector that there is.
     """
     if detectors.max_pulse_rate_hz is not None:
         pulse_rate_hz = min(pulse_rate_hz, detectors.max_pulse_rate_hz)
     receiver = receiver_with(link.receiver, detectors, pulse_rate_hz)
-    dead_s, again = detectors.dead_time_s or 0.0, detectors.afterpulse_probability or 0.0
+    own = detector_of(link.receiver)
+    dead_s, again = detectors.dead_time_s, detectors.afterpulse_probability
+    dead_s = own.dead_time_s if dead_s is None else dead_s
+    again = own.afterpulses.probability if again is None else again
     bell_states = link.bell_states
     if dead_s > 0.5 / pulse_rate_hz:
         bell_states = tuple(state for state in bell_states if state == "psi_minus")

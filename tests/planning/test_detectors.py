@@ -64,6 +64,13 @@ def test_dark_counts_are_those_of_the_gate(link):
         assert found.efficiency == 0.5
 
 
+def test_the_receivers_own_dead_time_counts_unless_a_set_has_one(link):
+    slow = replace(link, receiver=replace(link.receiver, dead_time_s=20e-9))
+    as_a_set = seen(link, Detectors(dead_time_s=20e-9), 1e9)
+    assert seen(slow, BUILT_IN[FILE], 1e9).live == as_a_set.live < 1.0
+    assert seen(slow, Detectors(dead_time_s=0.0), 1e9).live == 1.0
+
+
 def test_slow_detectors_slow_the_clock_and_lose_psi_plus(link):
     light = seen(link, Detectors(max_pulse_rate_hz=1e8, dead_time_s=6e-9), 1e9)
     assert light.pulse_rate_hz == 1e8
