@@ -167,7 +167,7 @@ def _placed(plan: Result) -> list[tuple[str, Result]]:
 
 
 def _loss_db(pair: Result) -> float:
-    return sum(float(arm["fiber"] + arm["insertion"]) for arm in pair["loss_db"].values())
+    return sum(float(arm["fiber"] + (arm["insertion"] or 0.0)) for arm in pair["loss_db"].values())
 
 
 def _wanted_bits_per_s(pair: Result) -> float:

@@ -16,6 +16,7 @@ from msgspec import Meta, Struct
 from mdiqkd_net.errors import ConfigError
 from mdiqkd_net.params import Link, NonNegative, Probability, ReceiverParams
 from mdiqkd_net.physics.detectors import detector_of
+from mdiqkd_net.physics.pair_optics import Arm, arm_transmittance
 
 Positive = Annotated[float, Meta(gt=0.0)]
 
@@ -151,16 +152,18 @@ def seen(link: Link, detectors: Detectors, pulse_rate_hz: float) -> Seen:
                 f"dead_time_s: found {dead_s:g} at {pulse_rate_hz:g} Hz, which cannot tell "
                 'psi_plus; allowed: bell_states with "psi_minus"'
             )
-    light = sum(
-        user.transmittance
-        * sum(p * mu for p, mu in zip(user.probabilities, user.intensities, strict=True))
-        for user in (link.alice, link.bob)
-    )
-    # Light of both users, halved by the splitter and once more by the two gates of a pulse.
-    clicks = 0.25 * receiver.efficiency * light + receiver.dark_probability
-    per_gate = min(1.0, clicks / (1.0 - again))
-    live = (1.0 + 2.0 * pulse_rate_hz * per_gate * dead_s) ** -2.0
-    dark = min(1.0, receiver.dark_probability + again * per_gate)
+    live, dark = 1.0, receiver.dark_probability
+    if dead_s > 0.0 or again > 0.0:
+        light = sum(
+            arm_transmittance(Arm.of(user))
+            * sum(p * mu for p, mu in zip(user.probabilities, user.intensities, strict=True))
+            for user in (link.alice, link.bob)
+        )
+        # Light of both users, halved by the splitter and once more by the two gates of a pulse.
+        clicks = 0.25 * receiver.efficiency * light + dark
+        per_gate = min(1.0, clicks / (1.0 - again))
+        live = (1.0 + 2.0 * pulse_rate_hz * per_gate * dead_s) ** -2.0
+        dark = min(1.0, dark + again * per_gate)
     return Seen(
         link=msgspec.structs.replace(
             link,

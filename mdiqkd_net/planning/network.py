@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from mdiqkd_net.imperfections import TransmitterParams
 from mdiqkd_net.params import (
     MAX_PULSES,
     BellStateName,
@@ -15,7 +16,6 @@ from mdiqkd_net.params import (
     ReceiverParams,
     Security,
     Source,
-    TransmitterParams,
     UserLink,
 )
 from mdiqkd_net.planning.detectors import Detectors

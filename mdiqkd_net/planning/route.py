@@ -12,13 +12,18 @@ from mdiqkd_net.estimation.analysis import Analysis
 from mdiqkd_net.estimation.optimize import KeyBits, optimize_settings, pulses_at_settings
 from mdiqkd_net.estimation.settings_space import Limits
 from mdiqkd_net.params import Link, ReceiverParams, Source, UserLink
+from mdiqkd_net.physics.pair_optics import Arm, arm_transmittance
 from mdiqkd_net.planning.detectors import Detectors, Seen, seen
 from mdiqkd_net.planning.network import Pair
-from mdiqkd_net.planning.prediction import Result, predict
-from mdiqkd_net.planning.task import SEARCHED, at, key_bits
+from mdiqkd_net.planning.prediction import Result, as_sent, predict
+from mdiqkd_net.planning.task import at, key_bits, searched
 
 FIRST_KEY_BITS: Final = 256
 """What "first key" means."""
+
+_SMOOTH_BITS: Final = 1e-4
+_ROUGH_BITS: Final = 10.0
+"""How finely the keys of a scan and of a certificate resolve."""
 
 _GREATEST_MARGIN_DB: Final = 200.0
 _MARGIN_STEP_DB: Final = 0.005
@@ -80,10 +85,9 @@ def route(task: RouteTask) -> Result:
     bits, n_pulses = found["key_length_bits"], link.n_pulses
     block_s = n_pulses / light.pulse_rate_hz
     sources = link.alice.source, link.bob.source
-    # The search does not round; two bits more than asked for are enough after rounding, too.
-    needed = pulses_at_settings(
-        task.key_bits(link, task.analysis), *sources, bits=FIRST_KEY_BITS + 2
-    )
+    # The search does not round; a few bits more than asked for are enough after rounding, too.
+    wanted = FIRST_KEY_BITS + (12 if task.analysis.rules.frozen else 2)
+    needed = pulses_at_settings(task.key_bits(link, task.analysis), *sources, bits=wanted)
     first_s = None if needed is None else needed / light.pulse_rate_hz
     return {
         "users": list(task.users),
@@ -116,26 +120,31 @@ def route(task: RouteTask) -> Result:
 def _tuned(task: RouteTask) -> tuple[Link, tuple[str, ...]]:
     """The link with the best settings of its own, and the limits that stopped the search."""
     light = task.link.alice.transmittance, task.link.bob.transmittance
-    analysis = msgspec.structs.replace(task.analysis, method=SEARCHED)
     best = optimize_settings(
-        task.key_bits(task.link, analysis),
+        task.key_bits(task.link, searched(task.analysis)),
         task.link.n_pulses,
         replace(task.limits, equal=True) if light[0] == light[1] else task.limits,
         start=(task.link.alice.source, task.link.bob.source),
         imbalance=light[0] / light[1] if min(light) > 0.0 else 1.0,
+        resolution_bits=_ROUGH_BITS if task.analysis.rules.frozen else _SMOOTH_BITS,
     )
-    return at(task.link, best.alice, best.bob), best.at_limits
+    return at(task.link, as_sent(best.alice), as_sent(best.bob)), best.at_limits
 
 
 def _budget(arm: UserLink, efficiency: float) -> Result:
     fiber = arm.length_km * arm.attenuation_db_per_km
-    detector = -10.0 * math.log10(efficiency) if efficiency > 0.0 else None
+    arrives = _loss_db(arm_transmittance(Arm.of(arm)))
+    detector = _loss_db(efficiency)
     return {
         "fiber": fiber,
-        "insertion": arm.insertion_loss_db,
+        "insertion": None if arrives is None else max(0.0, arrives - fiber),
         "detector": detector,
-        "total": None if detector is None else fiber + arm.insertion_loss_db + detector,
+        "total": None if arrives is None or detector is None else arrives + detector,
     }
+
+
+def _loss_db(transmittance: float) -> float | None:
+    return -10.0 * math.log10(transmittance) if transmittance > 0.0 else None
 
 
 def _margin_db(task: RouteTask, link: Link) -> float:

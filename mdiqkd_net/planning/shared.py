@@ -20,8 +20,8 @@ from mdiqkd_net.estimation.optimize import KeyBits, optimize_settings
 from mdiqkd_net.estimation.settings_space import SettingsSpace
 from mdiqkd_net.params import Source
 from mdiqkd_net.planning.network import Pair
+from mdiqkd_net.planning.prediction import as_sent
 from mdiqkd_net.planning.route import RouteTask
-from mdiqkd_net.planning.task import SEARCHED
 
 Floats = NDArray[np.float64]
 GoalName = Literal["worst", "sum"]
@@ -66,7 +66,7 @@ def shared_settings(task: SharedTask) -> dict[str, Source]:
     found = search(task, sources, worths, GOALS[task.goal])
     if task.goal == "worst" and GOALS["worst"](worths(found, None)) <= 0.0:
         found = search(task, sources, worths, GOALS["sum"])
-    return found
+    return {user: as_sent(source) for user, source in found.items()}
 
 
 _WorthsAt = Callable[[Mapping[str, Source], float | None], dict[Pair, float]]
@@ -85,7 +85,8 @@ def _worths(routes: Sequence[RouteTask]) -> _WorthsAt:
     """Bits of each pair at settings and a length of the block; that of the link if it is None."""
     keys: dict[Pair, list[KeyBits]] = {}
     for task in routes:
-        analysis = msgspec.structs.replace(task.analysis, method=SEARCHED)
+        # Whatever judges in the end: the double scan is quick and smooth.
+        analysis = msgspec.structs.replace(task.analysis, method="double_scan")
         keys.setdefault(task.users, []).append(task.key_bits(task.link, analysis))
     n_sent = routes[0].link.n_pulses
     known: dict[tuple[Pair, Source, Source, float], float] = {}
