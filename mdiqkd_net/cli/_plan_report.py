@@ -31,7 +31,7 @@ def report(plan: Result) -> None:
     goal = {"worst": " (for the worst pair)", "sum": " (for the sum of all pairs)", None: ""}
     console.print(
         f"Blocks of {plan['n_pulses']:.4g} pulses, eps_sec {plan['eps_sec']:g}; "
-        f"{plan['method']}; settings {_SETTINGS[plan['settings']]}{goal[plan['goal']]}.",
+        f"{plan['method']}{' (' + plan['label'] + ')' if plan['label'] else ''}; settings {_SETTINGS[plan['settings']]}{goal[plan['goal']]}.",
         soft_wrap=True,
     )
     for one in plan["plans"]:

@@ -114,6 +114,7 @@ def assemble(task: PlanTask, routes: Sequence[RouteTask], results: Sequence[Resu
         "eps_cor": network.eps_cor,
         "f_ec": network.f_ec,
         "method": task.analysis.method,
+        "label": task.analysis.rules.label,
         "tail": task.analysis.tail,
         "accounting": task.analysis.accounting,
         "settings": task.settings,

@@ -135,6 +135,13 @@ def test_reports_for_people(capsys, star, tmp_path):
     assert "Some pair has no key." in out
 
 
+def test_a_method_without_review_says_so(capsys, star):
+    _, out, _ = ask(capsys, star, "--as-configured", "--method", "certificate")
+    assert "certificate (proof published with the code, not yet peer-reviewed)" in out
+    _, plan = ask_json(capsys, star, "--as-configured")
+    assert not plan["label"]
+
+
 def test_the_examples_are_valid(capsys):
     mesh, demand = SCENARIOS / "mesh.toml", SCENARIOS / "mesh_demand.toml"
     if not mesh.exists():
