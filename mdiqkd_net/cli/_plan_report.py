@@ -28,10 +28,11 @@ def report(plan: Result) -> None:
     if not console.is_terminal:
         console.width = _WIDTH
     console.print(plan["title"], style="bold", soft_wrap=True)
+    label = f" ({plan['label']})" if plan["label"] else ""
     goal = {"worst": " (for the worst pair)", "sum": " (for the sum of all pairs)", None: ""}
     console.print(
         f"Blocks of {plan['n_pulses']:.4g} pulses, eps_sec {plan['eps_sec']:g}; "
-        f"{plan['method']}{' (' + plan['label'] + ')' if plan['label'] else ''}; settings {_SETTINGS[plan['settings']]}{goal[plan['goal']]}.",
+        f"{plan['method']}{label}; settings {_SETTINGS[plan['settings']]}{goal[plan['goal']]}.",
         soft_wrap=True,
     )
     for one in plan["plans"]:
