@@ -33,12 +33,45 @@ class Setting(Struct, frozen=True, forbid_unknown_fields=True):
     probability: Probability
 
 
-class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+Share = Annotated[float, Meta(ge=0.0, lt=1.0)]
+Interval = tuple[float, float]
+"""Least and greatest value, both allowed."""
+
+
+class SourceBounds(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """How far a transmitter may be from its settings; the default is an ideal one.
+
+    The model behind each number, and what a key loses to it, is in docs/explanation/estimation.md.
+    """
+
+    x_relative: Share = 0.0
+    """x pulses have mean photon numbers within this of the nominal one, relative."""
+    y_relative: Share = 0.0
+    z_relative: Share = 0.0
+    vacuum_intensity: Share = 0.0
+    """Mean photon number of setting o, at most: finite extinction."""
+    vacuum_light: Literal["any", "x"] = "any"
+    """What o emits: light of any kind, or a weak pulse of basis X with a random bit."""
+    phase_nonuniformity: Share = 0.0
+    """The phase of each pulse has a density of at least (1 - this) / (2 pi)."""
+    intensity_correlation: Share = 0.0
+    """How far the previous pulse's setting moves a mean photon number, relative."""
+    trojan_photons: NonNegative = 0.0
+    """Mean photon number per pulse of injected light that leaves with the settings on it."""
+
+
+IDEAL: Final = SourceBounds()
+
+
+class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A user's four settings: x and y in basis X, z in basis Z; vacuum takes the rest."""
 
     x: Setting
     y: Setting
     z: Setting
+    bounds: SourceBounds = IDEAL
 
     def __post_init__(self) -> None:
         if not self.x.intensity < self.y.intensity:
@@ -57,6 +90,17 @@ class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def intensities(self) -> tuple[float, float, float, float]:
         """Mean photon numbers of o, x, y, z."""
         return (0.0, self.x.intensity, self.y.intensity, self.z.intensity)
+
+    @property
+    def intensity_intervals(self) -> tuple[Interval, Interval, Interval, Interval]:
+        """Mean photon numbers that pulses of o, x, y, z may have."""
+        bounds = self.bounds
+        spreads = (bounds.x_relative, bounds.y_relative, bounds.z_relative)
+        x, y, z = (
+            (mu * (1.0 - spread), mu * (1.0 + spread))
+            for mu, spread in zip(self.intensities[1:], spreads, strict=True)
+        )
+        return ((0.0, bounds.vacuum_intensity), x, y, z)
 
     @property
     def probabilities(self) -> tuple[float, float, float, float]:
@@ -117,8 +161,8 @@ class UserLink(Source, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def source(self) -> Source:
-        """The settings alone."""
-        return Source(x=self.x, y=self.y, z=self.z)
+        """The settings and their bounds alone."""
+        return Source(x=self.x, y=self.y, z=self.z, bounds=self.bounds)
 
     @property
     def fiber(self) -> Fiber:

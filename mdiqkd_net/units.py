@@ -16,6 +16,12 @@ def to_nano(value: float) -> int:
     return round(value * NANO)
 
 
+def to_nano_up(value: float) -> int:
+    """The least integer of 1e-9 that stands for no less than `value`."""
+    nearest = to_nano(value)
+    return nearest if from_nano(nearest) >= value else nearest + 1
+
+
 def from_nano(value: int) -> float:
     """Undo `to_nano`."""
     return value / NANO

@@ -5,7 +5,15 @@ import numpy as np
 from mdiqkd_net.wire import bulk
 from mdiqkd_net.wire import messages as m
 
-SOURCE = m.SourceSettings(intensities=[1, 2, 3], probabilities=[4, 5, 6])
+BOUNDS = m.DeclaredBounds(
+    intensity_correlation=0,
+    phase_nonuniformity=7,
+    relative=[8, 9, 10],
+    trojan_photons=0,
+    vacuum_intensity=0,
+    vacuum_light="any",
+)
+SOURCE = m.SourceSettings(bounds=BOUNDS, intensities=[1, 2, 3], probabilities=[4, 5, 6])
 EXAMPLES = [
     m.Hello(impl="x 1", node="alice", nonce=bytes(32), role="endpoint", versions=[1]),
     m.Error(code=0x0301),

@@ -87,8 +87,9 @@ def test_every_missing_key_is_named(key):
 
 def test_probabilities_may_use_up_everything():
     setting = {"intensity": 0.1, "probability": 1 / 3}
-    source = Source.__struct_fields__
-    assert source == ("x", "y", "z")
+    *source, bounds = Source.__struct_fields__
+    assert source == ["x", "y", "z"]
+    assert bounds == "bounds"
     text = "\n".join(
         f"{name} = {{ intensity = {0.1 * (i + 1)}, probability = {setting['probability']} }}"
         for i, name in enumerate(source)

@@ -12,6 +12,16 @@ _PARTS = {
 }
 
 
+def bounds_report(declared: dict[str, dict[str, Any]]) -> str:
+    """Which bounds of the sources the analysis allowed for, from the result's `source_bounds`."""
+    return "\n".join(
+        f"Source bounds in force, {user}: "
+        + (", ".join(f"{k} {v}" for k, v in bounds.items()) or "none, an ideal source")
+        + "."
+        for user, bounds in declared.items()
+    )
+
+
 def ledger_report(ledger: dict[str, Any]) -> "RenderableType":
     """Tables of the shares with their sums and of the fixed cost, from `Ledger.as_dict`."""
     from rich.console import Group

@@ -133,8 +133,9 @@ def _report(result: "Result", *, explain: bool) -> None:
     console.print(_bounds_table(result))
     _keyrate_link.print_found(console, result)
     if explain:
-        from mdiqkd_net.cli._explain import ledger_report
+        from mdiqkd_net.cli._explain import bounds_report, ledger_report
 
+        console.print(bounds_report(result["source_bounds"]), soft_wrap=True)
         console.print(ledger_report(result["eps_ledger"]), soft_wrap=True)
     _keyrate_design.print_design(console, result)
     console.print(_verdict(result), style="bold", soft_wrap=True)

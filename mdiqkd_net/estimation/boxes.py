@@ -12,6 +12,7 @@ from typing import Final
 
 from mdiqkd_net.blocks import Counts
 from mdiqkd_net.estimation.decoy import Tallies, sent
+from mdiqkd_net.estimation.source_bounds import Light, lights, stray_share
 from mdiqkd_net.params import Source
 
 _CATEGORIES: Final = ("oo", "ox", "xo", "oy", "yo", "xx", "xy", "yx", "yy")
@@ -41,24 +42,26 @@ class Observation:
 
     Attributes:
         category: Its name, such as "xy".
-        alice: Mean photon number of her pulses; 0 is vacuum.
-        bob: Of his.
+        alice: What her setting emits.
+        bob: What his emits.
         pairs: Expected number of pulse pairs that were sent in the category.
         events: How many were announced.
         errors: How many of them were wrong; None if unknown. With vacuum on either side errors are
             coin flips and are not used.
+        stray_share: Probability that a pulse pair is stray, at most.
     """
 
     category: str
-    alice: float
-    bob: float
+    alice: Light
+    bob: Light
     pairs: float
     events: float
     errors: float | None = None
+    stray_share: float = 0.0
 
     def parts(self) -> "dict[str, Part]":
         """What is bounded: right and wrong events apart where they say different things."""
-        if self.errors is None or not (self.alice > 0.0 and self.bob > 0.0):
+        if self.errors is None or not (self.alice.low > 0.0 and self.bob.low > 0.0):
             return {self.category: Part(self, 1.0, 1.0, self.events)}
         # Fractional counts may differ by less than nothing.
         right = max(0.0, self.events - self.errors)
@@ -107,15 +110,16 @@ def statements_of(parts: Mapping[str, Part]) -> list[Statement]:
 
 def observations(counts: Counts | Tallies, alice: Source, bob: Source) -> list[Observation]:
     """The categories that the counts name and the settings make possible."""
-    intensities = [dict(zip("oxyz", user.intensities, strict=True)) for user in (alice, bob)]
+    of_alice, of_bob = lights(alice), lights(bob)
     return [
         Observation(
             category=category,
-            alice=intensities[0][category[0]],
-            bob=intensities[1][category[1]],
+            alice=of_alice[category[0]],
+            bob=of_bob[category[1]],
             pairs=pairs,
             events=float(counts.n[category]),
             errors=float(counts.m[category]) if category in counts.m else None,
+            stray_share=stray_share(alice, bob, category),
         )
         for category in _CATEGORIES
         if category in counts.n and (pairs := sent(counts, alice, bob, category)) > _FEWEST
@@ -128,13 +132,17 @@ def box_events(counts: Counts | Tallies, alice: Source, bob: Source) -> Mapping[
     Which categories are named must not depend on what was counted in them.
     """
     events: dict[str, int] = {}
-    for statement in statements_of(parts_of(observations(counts, alice, bob))):
+    observed = observations(counts, alice, bob)
+    for statement in statements_of(parts_of(observed)):
         if len(statement.names) == 1:
             what = f"{statement.names[0]}: from both sides"
         else:
             side = "below" if statement.side == "lower" else "above"
             what = f"sum of {', '.join(statement.names)}: from {side}"
         events[what] = events.get(what, 0) + 1
+    events |= {
+        f"stray pulses among {o.category}: at most": 1 for o in observed if o.stray_share > 0.0
+    }
     return events | {
         "single-photon pairs among the z events, realised": 1,
         "phase errors among them, realised": 1,

@@ -17,6 +17,10 @@ The first line removes the pairs of one and two photons and needs the pairs of t
 negatively, which holds if x_A / y_A <= x_B / y_B; otherwise Alice and Bob change places. Weights of
 several counts are bounded jointly, by one tail bound for each nested sum.
 
+Within declared bounds of the sources (`source_bounds`) every coefficient stands at the end of its
+interval where the inequality is worst, and H and M are those of pulses that are not stray. The
+derivation is in docs/explanation/estimation.md; with ideal sources it gives the lines above.
+
 Sources: Zhou, Yu & Wang, PRA 93, 042324 (2016), for the bounds and the exchange; Yu, Zhou & Wang,
 PRA 91, 032318 (2015), for joint constraints; Jiang, Yu, Hu & Wang, PRA 103, 012402 (2021), for
 right and wrong xx events taken apart, so that M can be scanned.
@@ -29,6 +33,8 @@ from typing import Final
 
 from mdiqkd_net.blocks import SETTINGS, Counts
 from mdiqkd_net.estimation import tails
+from mdiqkd_net.estimation.accounting import TAIL_EVENTS
+from mdiqkd_net.estimation.source_bounds import Light, lights, stray_share, uncovered
 from mdiqkd_net.estimation.tails import Bound, Tail
 from mdiqkd_net.params import Source
 
@@ -86,9 +92,9 @@ class Region:
 
     Attributes:
         base: S+ - S- at its worst.
-        weight: a'_1 b'_2.
-        denominator: a_1 a'_1 (b_1 b'_2 - b'_1 b_2).
-        single: a_1 b_1.
+        weight: a'_1 b'_2 at least.
+        denominator: a_1 a'_1 (b_1 b'_2 - b'_1 b_2) with x at its most and y at its least.
+        single: a_1 b_1 at least.
         h_lower: Least value of H; the other limits likewise.
     """
 
@@ -116,6 +122,45 @@ def sent(tallies: Counts | Tallies, alice: Source, bob: Source, category: str) -
     return tallies.n_pulses * alice.probabilities[i] * bob.probabilities[j]
 
 
+@dataclass(frozen=True, slots=True)
+class _User:
+    """What one user's o, x and y have in common, at its worst; k photons from y are a'_k.
+
+    Attributes:
+        dark: Least probability that o emits no photon.
+        x_dark: Least probability that x emits none, a_0.
+        x_dark_most: The greatest.
+        x_like: Greatest probability of n photons from o over that from x, for any n > 0.
+        y_dark: Least probability that y emits no photon, a'_0.
+        y_like: Greatest probability of n photons from o over that from y, for any n > 0.
+    """
+
+    dark: float
+    x_dark: float
+    x_dark_most: float
+    x_like: float
+    y_dark: float
+    y_like: float
+
+    @classmethod
+    def of(cls, light: Mapping[str, Light]) -> "_User":
+        o, x, y = light["o"], light["x"], light["y"]
+        one = o.chance(1)[1]
+        return cls(
+            dark=o.chance(0)[0],
+            x_dark=math.exp(-x.high),
+            x_dark_most=math.exp(-x.low),
+            x_like=one / _poisson(x.low)[1],
+            y_dark=math.exp(-y.high),
+            y_like=one / _poisson(y.low)[1],
+        )
+
+    @staticmethod
+    def rest(dark: float, like: float) -> float:
+        """Share of the vacuum part of x or y that o shows beside the photons it has itself."""
+        return 1.0 - dark * like
+
+
 def region(
     tallies: Tallies,
     alice: Source,
@@ -133,8 +178,12 @@ def region(
     spent = beta if beta is not None else 0.0
 
     # Alice and Bob change places where the formula would otherwise be invalid, not just loose.
-    swap = alice.x.intensity * bob.y.intensity > bob.x.intensity * alice.y.intensity
-    first, second = (bob, alice) if swap else (alice, bob)
+    of_alice, of_bob = lights(alice), lights(bob)
+    swap = of_alice["x"].high * of_bob["y"].low > of_bob["x"].high * of_alice["y"].low
+    if swap:
+        first, second, of_first, of_second = bob, alice, of_bob, of_alice
+    else:
+        first, second, of_first, of_second = alice, bob, of_alice, of_bob
 
     def count(category: str) -> float:
         return tallies.n[category[::-1] if swap else category]
@@ -142,42 +191,81 @@ def region(
     def pairs(category: str) -> float:
         return sent(tallies, first, second, category)
 
-    a0, a1, _ = _poisson(first.x.intensity)
-    c0, c1, _ = _poisson(first.y.intensity)
-    x, y = second.x.intensity, second.y.intensity
-    b0, b1, b2 = _poisson(x)
+    def stray(category: str) -> float:
+        """Greatest gain that stray pulses can have in a category."""
+        share = stray_share(first, second, category)
+        if share <= 0.0 or beta is None:
+            return share
+        return tails.realised_upper(pairs(category) * share, beta) / pairs(category)
+
+    left, right = _User.of(of_first), _User.of(of_second)
+    # One and two photons at most in x, at least in y.
+    _, a1, _ = _poisson(of_first["x"].high)
+    _, c1, _ = _poisson(of_first["y"].low)
+    x, y = of_second["x"].high, of_second["y"].low
+    b0, _, b2 = _poisson(x)
     d0, _, d2 = _poisson(y)
     wrong = tallies.m["xx"]
-    right = max(0.0, count("xx") - wrong)
+    right_xx = max(0.0, count("xx") - wrong)
+    stray_xx = stray("xx")
+
+    from_oy = a1 * b2 * left.y_dark / left.rest(left.y_dark, left.y_like)
+    from_yo = a1 * b2 * right.y_dark / right.rest(right.y_dark, right.y_like)
     s_plus = _joint(
         lower,
         spent,
-        (c1 * d2 / pairs("xx"), right),
-        (a1 * b2 * c0 / pairs("oy"), count("oy")),
-        (a1 * b2 * d0 / pairs("yo"), count("yo")),
+        (c1 * d2 / pairs("xx"), right_xx),
+        (from_oy / pairs("oy"), count("oy")),
+        (from_yo / pairs("yo"), count("yo")),
     )
+    s_plus -= c1 * d2 * stray_xx + from_oy * stray("oy") + from_yo * stray("yo")
+    if stray("oy") + stray("yo") > 0.0:
+        s_plus = max(s_plus, c1 * d2 * (lower(right_xx, spent) / pairs("xx") - stray_xx))
     s_minus = _joint(
         upper,
         spent,
-        (a1 * b2 / pairs("yy"), count("yy")),
-        (a1 * b2 * c0 * d0 / pairs("oo"), count("oo")),
+        ((a1 * b2 + from_oy * left.y_like + from_yo * right.y_like) / pairs("yy"), count("yy")),
+        (a1 * b2 * left.y_dark * right.y_dark / pairs("oo"), count("oo")),
     )
-    one_sided = ((a0 / pairs("ox"), count("ox")), (b0 / pairs("xo"), count("xo")))
-    both = a0 * b0 / pairs("oo")
-    h_upper = _joint(upper, spent, *one_sided) - both * lower(count("oo"), spent)
-    h_lower = _joint(lower, spent, *one_sided) - both * upper(count("oo"), spent)
+
+    from_ox, from_xo = left.x_dark_most / left.dark, right.x_dark_most / right.dark
+    both = min(from_ox * right.x_dark, from_xo * left.x_dark) if stray("oo") <= 0.0 else 0.0
+    h_upper = _joint(
+        upper, spent, (from_ox / pairs("ox"), count("ox")), (from_xo / pairs("xo"), count("xo"))
+    ) - both / pairs("oo") * lower(count("oo"), spent)
+    from_ox = left.x_dark / left.rest(left.x_dark, left.x_like)
+    from_xo = right.x_dark / right.rest(right.x_dark, right.x_like)
+    both = left.x_dark * right.x_dark
+    h_lower = _joint(
+        lower, spent, (from_ox / pairs("ox"), count("ox")), (from_xo / pairs("xo"), count("xo"))
+    ) - both / pairs("oo") * upper(count("oo"), spent)
+    h_lower -= from_ox * stray("ox") + from_xo * stray("xo")
+    if (alike := from_ox * left.x_like + from_xo * right.x_like) > 0.0:
+        h_lower -= alike * upper(count("xx"), spent) / pairs("xx")
     return Region(
         base=s_plus - s_minus,
         weight=c1 * d2,
         # b_1 b'_2 - b'_1 b_2 without the cancellation.
         denominator=0.5 * a1 * c1 * b0 * d0 * x * y * (y - x),
-        single=a1 * b1,
+        single=_poisson(of_first["x"].low)[1] * _poisson(of_second["x"].low)[1],
         # H is a probability, so that negative values are out of the question whatever was seen.
         h_lower=max(0.0, h_lower),
         h_upper=max(0.0, h_upper),
-        m_lower=lower(wrong, spent) / pairs("xx"),
+        m_lower=max(0.0, lower(wrong, spent) / pairs("xx") - stray_xx),
         m_upper=upper(wrong, spent) / pairs("xx"),
     )
+
+
+def scan_events(alice: Source, bob: Source) -> Mapping[str, int]:
+    """Every use of a tail bound in the double scan of a block from these sources."""
+    events = dict(TAIL_EVENTS)
+    strays = [c for c in ("xx", "oy", "yo", "ox", "xo") if stray_share(alice, bob, c) > 0.0]
+    events |= {f"stray pulses among {category}: at most": 1 for category in strays}
+    if strays:
+        events["right xx from below, by themselves"] = 1
+    if any(lights(user)["o"].is_lit for user in (alice, bob)):
+        events["H from below: all xx from above"] = 1
+    return events
 
 
 def faults(
@@ -202,6 +290,8 @@ def faults(
                     f"{name}'s {letter} intensity is {intensity:g}; "
                     f"the analysis needs {_LEAST:g} to {_GREATEST:g} photons"
                 )
+        if why := uncovered(name, source):
+            return why
     absent = [c for c in needed if c not in counts.n]
     if absent:
         return f"counts of {', '.join(absent)} are missing"

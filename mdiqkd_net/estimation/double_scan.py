@@ -47,6 +47,7 @@ class _Path:
 
     region: Region
     z_pairs: float
+    z_pairs_upper: float
     n_zz: float
     beta: float
 
@@ -56,7 +57,7 @@ class _Path:
         s11 = min(1.0, max(0.0, region.s11(p)))
         error_yield = region.error_yield(p + h, h)
         n11 = min(self.n_zz, tails.realised_lower(self.z_pairs * s11, self.beta))
-        phase_errors = tails.realised_upper(self.z_pairs * error_yield, self.beta)
+        phase_errors = tails.realised_upper(self.z_pairs_upper * error_yield, self.beta)
         return Worst(
             private_bits=private_bits(n11, phase_errors),
             s11=s11,
@@ -73,26 +74,37 @@ class _Path:
         return (s11 * self.region.denominator - self.region.base) / self.region.weight
 
 
-def double_scan(region: Region, *, z_pairs: float, n_zz: float, beta: float) -> Worst:
+def double_scan(
+    region: Region,
+    *,
+    z_pairs: float,
+    n_zz: float,
+    beta: float,
+    z_pairs_upper: float | None = None,
+    tight_bits: float = _TIGHT_BITS,
+) -> Worst:
     """Least private bits over the rectangle of H and M.
 
     Args:
         region: The rectangle and the decoy bounds at each point.
-        z_pairs: Expected number of z-z pulse pairs in which both users emitted one photon.
+        z_pairs: Expected number of z-z pulse pairs in which both users emitted one photon; the
+            least that is possible.
         n_zz: z events observed; no more of them can be single-photon pairs.
         beta: ln(1 / eps) of each of the two realised bounds.
+        z_pairs_upper: The greatest expected number; None if it is known exactly.
+        tight_bits: How close to the minimum the bound has to come.
 
     Raises:
         NoChannelError: No point of the rectangle has M >= H/2; some tail bound has failed.
     """
-    path = _Path(region, z_pairs, n_zz, beta)
+    path = _Path(region, z_pairs, z_pairs_upper or z_pairs, n_zz, beta)
     least, greatest = region.m_lower - region.h_upper, region.m_upper - region.h_lower
     if region.m_upper < 0.5 * region.h_lower:
         raise NoChannelError("fewer X errors than vacuum alone would make")
     # M - H/2 vanishes on the path at -h_upper/2 (first edge) or -m_upper (second edge).
     start = min(max(least, -0.5 * region.h_upper, -region.m_upper), greatest)
     stop = max(start, min(greatest, path.capped_from()))
-    worst = _worst([path.at(greatest), _convex_minimum(path, start, stop)])
+    worst = _worst([path.at(greatest), _convex_minimum(path, start, stop, tight_bits)])
     return replace(worst, private_bits=worst.private_bits * (1.0 - _ROUNDING))
 
 
@@ -101,7 +113,7 @@ def _worst(found: Sequence[Worst]) -> Worst:
     return min(found, key=lambda w: (w.private_bits, -w.phase_errors / max(w.n11, 1.0)))
 
 
-def _convex_minimum(path: _Path, start: float, stop: float) -> Worst:
+def _convex_minimum(path: _Path, start: float, stop: float, tight_bits: float) -> Worst:
     """Minimum over [start, stop], where the private bits are convex, as a certified lower bound."""
     low, high = start, stop
     best = path.at(start)
@@ -122,7 +134,7 @@ def _convex_minimum(path: _Path, start: float, stop: float) -> Worst:
         i = min(range(_INTERVALS + 1), key=values.__getitem__)
         cells = [j for j in (i - 1, i) if 0 <= j < _INTERVALS]
         certified = max(certified, min(_cell_bound(points, values, j) for j in cells))
-        if best.private_bits - certified < _TIGHT_BITS:
+        if best.private_bits - certified < tight_bits:
             break
         low, high = points[max(0, i - 1)], points[min(_INTERVALS, i + 1)]
     return replace(best, private_bits=min(certified, best.private_bits))

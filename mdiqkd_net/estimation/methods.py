@@ -10,13 +10,17 @@ from types import MappingProxyType
 from typing import Final
 
 from mdiqkd_net.blocks import Counts
-from mdiqkd_net.estimation.accounting import ACCOUNTINGS, TAIL_EVENTS
-from mdiqkd_net.estimation.asymptotic import face_value, z_single_photon_pairs
+from mdiqkd_net.estimation.accounting import ACCOUNTINGS
+from mdiqkd_net.estimation.asymptotic import (
+    face_value,
+    z_single_photon_pairs,
+    z_single_photon_pairs_upper,
+)
 from mdiqkd_net.estimation.boxes import NoChannelError, box_events, observations
 from mdiqkd_net.estimation.certificate.classes import PLAIN_PAIRS, TEST_PAIRS
 from mdiqkd_net.estimation.certificate.design import LABEL, Design
 from mdiqkd_net.estimation.certificate.evaluate import admitted_bits
-from mdiqkd_net.estimation.decoy import NEEDED, NEEDED_ERRORS, Tallies, Worst, region
+from mdiqkd_net.estimation.decoy import NEEDED, NEEDED_ERRORS, Tallies, Worst, region, scan_events
 from mdiqkd_net.estimation.double_scan import double_scan
 from mdiqkd_net.estimation.tails import Tail
 from mdiqkd_net.estimation.tangent_lp import tangent_lp
@@ -95,8 +99,8 @@ def _four_intensities(_: Case) -> Categories:
     return NEEDED, NEEDED_ERRORS
 
 
-def _scan_events(_: Case) -> Mapping[str, int]:
-    return TAIL_EVENTS
+def _scan_events(case: Case) -> Mapping[str, int]:
+    return scan_events(case.alice, case.bob)
 
 
 def _scan(case: Case, tail: Tail, beta: float) -> Bound:
@@ -105,6 +109,7 @@ def _scan(case: Case, tail: Tail, beta: float) -> Bound:
         worst = double_scan(
             region(Tallies.of(data), alice, bob, beta, tail),
             z_pairs=z_single_photon_pairs(data, alice, bob),
+            z_pairs_upper=z_single_photon_pairs_upper(data, alice, bob),
             n_zz=data.n["zz"],
             beta=beta,
         )
@@ -128,6 +133,7 @@ def _program(case: Case, tail: Tail, beta: float) -> Bound:
         worst = tangent_lp(
             observations(data, alice, bob),
             z_pairs=z_single_photon_pairs(data, alice, bob),
+            z_pairs_upper=z_single_photon_pairs_upper(data, alice, bob),
             n_zz=data.n["zz"],
             tail=tail,
             beta=beta,
@@ -172,7 +178,10 @@ def _no_events(_: Case) -> Mapping[str, int]:
 
 def _face_value(case: Case, tail: Tail, beta: float) -> Bound:
     del tail, beta
-    worst = face_value(Tallies.of(case.data), case.alice, case.bob)
+    try:
+        worst = face_value(Tallies.of(case.data), case.alice, case.bob)
+    except NoChannelError as error:
+        return Bound(0.0, None, str(error))
     return Bound(worst.private_bits, worst)
 
 

@@ -22,6 +22,10 @@ n > N, between 0 and their values at N + 1: in a box, and a point of a box is a 
 corners. Corners of both users, multiplied, thus generate everything beyond N. For two intensities
 besides vacuum there are two corners, one of them the limit of infinitely many photons.
 
+Intensities that are known to an interval, and pulses that are stray (`source_bounds`), loosen the
+rows and add none: an upper bound holds for the least weights that are possible, a lower one for
+the greatest, and stray events of a category are one more unknown with a limit of its own.
+
 Nothing else is assumed of the unknowns: they are expected counts of events for each pair of photon
 numbers, given the photon numbers and the announcements of the whole block, divided by the expected
 number of such pulse pairs. That none of them is negative is used; that a yield be at most 1 is not,
@@ -43,9 +47,17 @@ import numpy.typing as npt
 from mdiqkd_net.errors import ConfigError
 from mdiqkd_net.estimation import tails
 from mdiqkd_net.estimation.accounting import private_bits
-from mdiqkd_net.estimation.boxes import NoChannelError, Observation, parts_of, statements_of
+from mdiqkd_net.estimation.boxes import (
+    NoChannelError,
+    Observation,
+    Part,
+    parts_of,
+    statements_of,
+)
 from mdiqkd_net.estimation.decoy import Worst
+from mdiqkd_net.estimation.source_bounds import MAX_UNCERTAIN, Light
 from mdiqkd_net.estimation.tails import Tail
+from mdiqkd_net.params import Interval
 
 Floats = npt.NDArray[np.float64]
 
@@ -64,31 +76,42 @@ _ROUNDING: Final = 1e-13
 
 _UNIT: Final = 2.0**-53
 
+_DARK: Final = Light(0.0, 0.0)
+
 
 def tangent_lp(
-    observed: Sequence[Observation], *, z_pairs: float, n_zz: float, tail: Tail, beta: float
+    observed: Sequence[Observation],
+    *,
+    z_pairs: float,
+    n_zz: float,
+    tail: Tail,
+    beta: float,
+    z_pairs_upper: float | None = None,
 ) -> Worst:
     """Least private bits over all channels that the observations allow.
 
     Args:
         observed: Any number of categories.
-        z_pairs: Expected number of z-z pulse pairs in which both users emitted one photon.
+        z_pairs: Expected number of z-z pulse pairs in which both users emitted one photon; the
+            least that is possible.
         n_zz: z events observed; no more of them can be single-photon pairs.
         tail: Bounds from counts to expectations.
         beta: ln(1 / eps) of every bound.
+        z_pairs_upper: The greatest expected number; None if it is known exactly.
 
     Raises:
         NoChannelError: The boxes contradict each other.
-        ConfigError: An intensity is above 100, or a user has more than six besides vacuum.
+        ConfigError: An intensity is above 100, or a user has more than six besides vacuum, or an
+            interval reaches beyond one photon or meets that of the brightest.
     """
-    for user, means in (("Alice", [o.alice for o in observed]), ("Bob", [o.bob for o in observed])):
-        lit = {mean for mean in means if mean > 0.0}
-        if len(lit) > _MOST_INTENSITIES or max(lit, default=0.0) > _GREATEST_MEAN:
-            raise ConfigError(
-                f"{user}: found {len(lit)} intensities up to {max(lit, default=0.0):g}; "
-                f"allowed: {_MOST_INTENSITIES}, up to {_GREATEST_MEAN:g}"
-            )
-    goal = _Goal(z_pairs, beta)
+    _require_scope("Alice", {o.alice for o in observed})
+    _require_scope("Bob", {o.bob for o in observed})
+    # Yields are counted in units of the reference settings, whose intervals z thus has to bear.
+    most_pairs = z_pairs_upper or z_pairs
+    for lights in ({o.alice for o in observed}, {o.bob for o in observed}):
+        least, most = _reference(lights).chance(1)
+        most_pairs *= most / least if least > 0.0 else 1.0
+    goal = _Goal(z_pairs, beta, most_pairs)
     if not observed:
         return goal.worst(0.0, 0.0, bits=0.0)
     program = _Program.of(observed, tail, beta)
@@ -104,7 +127,7 @@ def tangent_lp(
         least, vertex = program.least(per_right, per_wrong)
         here = per_right * q[0] + per_wrong * q[1]
         reach = abs(per_right) * program.unit[0] + abs(per_wrong) * program.unit[1]
-        rounding = _ROUNDING * (value + reach + z_pairs * (q[0] + q[1]))
+        rounding = _ROUNDING * (value + reach + goal.most_pairs * (q[0] + q[1]))
         certified = max(certified, value - here + least - rounding)
         if value - certified <= _TIGHT * value or vertex in vertices:
             break
@@ -121,10 +144,15 @@ class _Goal:
 
     z_pairs: float
     beta: float
+    z_pairs_upper: float | None = None
+
+    @property
+    def most_pairs(self) -> float:
+        return self.z_pairs_upper or self.z_pairs
 
     def realised(self, right: float, wrong: float) -> tuple[float, float]:
         n11 = tails.realised_lower(self.z_pairs * (right + wrong), self.beta)
-        return n11, tails.realised_upper(self.z_pairs * wrong, self.beta)
+        return n11, tails.realised_upper(self.most_pairs * wrong, self.beta)
 
     def bits(self, right: float, wrong: float) -> float:
         return private_bits(*self.realised(right, wrong))
@@ -136,11 +164,12 @@ class _Goal:
         if value <= 0.0:
             return 0.0, 0.0, 0.0
         e, beta = phase_errors / n11, self.beta
-        pairs, errors = self.z_pairs * (right + wrong), self.z_pairs * wrong
+        pairs, errors = self.z_pairs * (right + wrong), self.most_pairs * wrong
         per_pair = (1.0 + math.log2(1.0 - e)) * (1.0 - math.sqrt(0.5 * beta / pairs))
         grows = 1.0 + beta / math.sqrt(2.0 * beta * errors + 0.25 * beta * beta)
         per_error = math.log2((1.0 - e) / e) * grows
-        return value, self.z_pairs * per_pair, self.z_pairs * (per_pair - per_error)
+        per_right = self.z_pairs * per_pair
+        return value, per_right, per_right - self.most_pairs * per_error
 
     def least_between(self, vertices: Sequence[tuple[float, float]]) -> tuple[float, float]:
         """A point of low value on the chords of the vertices; only the tightness rests on it."""
@@ -200,30 +229,46 @@ class _Program:
         photons_alice = _photon_weights({o.alice for o in observed})
         photons_bob = _photon_weights({o.bob for o in observed})
         # Where one user sent vacuum, right and wrong are equally likely: one unknown for both.
-        shape = (len(next(iter(photons_alice.values()))), len(next(iter(photons_bob.values()))))
+        shape = tuple(len(next(iter(p.values()))[0]) for p in (photons_alice, photons_bob))
         fair = np.zeros(shape, dtype=bool)
         fair[0, :] = fair[:, 0] = True
         n_fair, n_free = int(fair.sum()), int((~fair).sum())
-        weights = {}
-        for name, part in parts.items():
+        astray = [name for name, part in parts.items() if part.observation.stray_share > 0.0]
+
+        def weights(part: Part, end: int) -> Floats:
+            """Of all unknowns in a part, at the lower (0) or the upper (1) ends of intervals."""
             o = part.observation
-            pairs = o.pairs * np.outer(photons_alice[o.alice], photons_bob[o.bob])
-            weights[name] = np.concatenate(
+            pairs = o.pairs * np.outer(photons_alice[o.alice][end], photons_bob[o.bob][end])
+            return np.concatenate(
                 [
                     (part.right + part.wrong) * pairs[fair],
                     part.right * pairs[~fair],
                     part.wrong * pairs[~fair],
+                    [float(part is parts[name]) for name in astray],
                 ]
             )
+
+        # An upper bound of a count holds for the least weights that are possible, and vice versa.
+        table = {name: (weights(part, 0), weights(part, 1)) for name, part in parts.items()}
+        ends = {"upper": 0, "lower": 1}
+        rows = {s: np.sum([table[n][ends[s.side]] for n in s.names], axis=0) for s in statements}
         # The unit of an unknown is the most that a single upper bound permits, with a hair on top,
         # so that rounding excludes nothing. What appears in no category stays at zero.
-        unit = np.full(n_fair + 2 * n_free, np.inf)
-        rows = {s: np.sum([weights[name] for name in s.names], axis=0) for s in statements}
+        unit = np.full(n_fair + 2 * n_free + len(astray), np.inf)
         for s in statements:
             if s.side == "upper":
                 seen = rows[s] > 0.0
                 unit[seen] = np.minimum(unit[seen], (1.0 + 1e-12) * bounds[s] / rows[s][seen])
-        unit[np.isinf(unit)] = 0.0
+        for i, name in enumerate(astray, n_fair + 2 * n_free):
+            o = parts[name].observation
+            unit[i] = min(unit[i], tails.realised_upper(o.pairs * o.stray_share, beta))
+        # What no upper bound holds needs to be no more than any lower bound asks for.
+        unheld = np.isinf(unit)
+        unit[unheld] = 0.0
+        for s in statements:
+            if s.side == "lower":
+                seen = (rows[s] > 0.0) & unheld
+                unit[seen] = np.maximum(unit[seen], bounds[s] / rows[s][seen])
         scaled, limits = [], []
         for s in statements:
             sign = 1.0 if s.side == "upper" else -1.0
@@ -277,21 +322,68 @@ class _Program:
         return float(-(multipliers @ self.limits) + np.minimum(reduced, 0.0).sum() - margin)
 
 
-def _photon_weights(means: Collection[float]) -> dict[float, Floats]:
-    """Weights of a user's classes of photon numbers in each intensity: 0 to N, then the corners."""
-    exact = {
-        mean: [math.exp(-mean) * mean**n / math.factorial(n) for n in range(_CUTOFF + 1)]
-        for mean in means
-    }
-    lit = sorted(mean for mean in means if mean > 0.0)
-    corners: dict[float, list[float]] = {mean: [] for mean in means}
+def _photon_weights(lights: Collection[Light]) -> dict[Light, tuple[Floats, Floats]]:
+    """Least and greatest weights of a user's classes in each setting: 0 to N, then the corners.
+
+    An unknown is the number of events of a class in the reference setting, in a unit of the
+    greatest weight there. What that setting's interval leaves open is thus open in the others.
+    """
+    lit = sorted((light for light in lights if light.is_lit), key=lambda light: light.low)
+    reference = _reference(lights)
+    exact: dict[Light, list[Interval]] = {light: [] for light in lights}
+    for n in range(_CUTOFF + 1):
+        least, most = reference.chance(n)
+        stretch = most / least if least > 0.0 else 1.0
+        for light in lights:
+            low, high = light.chance(n)
+            exact[light].append((most, most) if light == reference else (low, high * stretch))
+    corners: dict[Light, list[float]] = {light: [] for light in lights}
     for present in product((0.0, 1.0), repeat=max(0, len(lit) - 1)):
         if not lit:
             break
-        for mean, factor in zip(lit[:-1], present, strict=True):
-            ratio = math.exp(lit[-1] - mean) * (mean / lit[-1]) ** (_CUTOFF + 1)
-            corners[mean].append(factor * ratio * (1.0 + 1e-12))
+        brightest = lit[-1].low
+        for light, factor in zip(lit[:-1], present, strict=True):
+            mean = light.high
+            ratio = math.exp(brightest - mean) * (mean / brightest) ** (_CUTOFF + 1)
+            corners[light].append(factor * ratio * (1.0 + 1e-12))
         corners[lit[-1]].append(1.0)
-        if 0.0 in corners:
-            corners[0.0].append(0.0)
-    return {mean: np.array(exact[mean] + corners[mean]) for mean in means}
+        for light in lights:
+            if not light.is_lit:
+                corners[light].append(0.0)
+    return {
+        light: (
+            np.array([least for least, _ in exact[light]] + corners[light]),
+            np.array([most for _, most in exact[light]] + corners[light]),
+        )
+        for light in lights
+    }
+
+
+def _reference(lights: Collection[Light]) -> Light:
+    """The dimmest setting that surely has light; any other would be as valid."""
+    return min((light for light in lights if light.low > 0.0), key=lambda m: m.low, default=_DARK)
+
+
+def _require_scope(user: str, lights: Collection[Light]) -> None:
+    """Return if the corners of `_photon_weights` hold for these settings of a user.
+
+    Raises:
+        ConfigError: They do not.
+    """
+    lit = sorted((light for light in lights if light.is_lit), key=lambda light: light.low)
+    greatest = max((light.high for light in lit), default=0.0)
+    if len(lit) > _MOST_INTENSITIES or greatest > _GREATEST_MEAN:
+        raise ConfigError(
+            f"{user}: found {len(lit)} intensities up to {greatest:g}; "
+            f"allowed: {_MOST_INTENSITIES}, up to {_GREATEST_MEAN:g}"
+        )
+    if any(light.high >= lit[-1].low for light in lit[:-1]):
+        raise ConfigError(
+            f"{user}: found intensities up to {max(light.high for light in lit[:-1]):g} beside "
+            f"{lit[-1].low:g}; allowed: all below the brightest, whatever their bounds"
+        )
+    if any(light.low < light.high and light.high > MAX_UNCERTAIN for light in lights):
+        raise ConfigError(
+            f"{user}: found an interval of intensities up to {greatest:g}; "
+            f"allowed: intervals up to {MAX_UNCERTAIN:g}"
+        )

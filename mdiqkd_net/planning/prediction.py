@@ -3,6 +3,8 @@
 import time
 from typing import Any, Final
 
+import msgspec
+
 from mdiqkd_net.blocks import Counts
 from mdiqkd_net.estimation.analysis import Analysis
 from mdiqkd_net.estimation.asymptotic import asymptotic_key_bits
@@ -153,6 +155,10 @@ def _estimated(
         "tail": analysis.tail if analysis.rules.uses_tails else None,
         "accounting": analysis.accounting if ledger.shares else None,
         "eps_ledger": ledger.as_dict(),
+        "source_bounds": {
+            "alice": msgspec.to_builtins(alice.bounds),
+            "bob": msgspec.to_builtins(bob.bounds),
+        },
         "seconds": seconds,
     }
     if analysis.rules.frozen:

@@ -150,6 +150,7 @@ def key_bits(link: Link, analysis: Analysis) -> KeyBits:
     gains: dict[object, tuple[dict[str, float], dict[str, float]]] = {}
 
     def bits(alice: Source, bob: Source, n_pulses: float) -> float:
+        alice, bob = _bounded(alice, link.alice), _bounded(bob, link.bob)
         # Half of the search moves probabilities alone, which leaves the gains as they are.
         key = (alice.intensities, bob.intensities)
         if key not in gains:
@@ -206,6 +207,11 @@ def _golden(height: Callable[[float], float], low: float, high: float) -> float:
             right = low + ratio * (high - low)
             at_right = height(right)
     return 0.5 * (low + high)
+
+
+def _bounded(source: Source, user: UserLink) -> Source:
+    """The settings within the bounds that the user's transmitter has at any settings."""
+    return msgspec.structs.replace(source, bounds=user.bounds)
 
 
 def _with(user: UserLink, source: Source) -> UserLink:

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdiqkd_net.errors import RemoteProtocolError
-from mdiqkd_net.params import Setting, Source
+from mdiqkd_net.params import Setting, Source, SourceBounds
 from mdiqkd_net.physics.settings import SegmentSettings
-from mdiqkd_net.units import from_nano, to_nano
-from mdiqkd_net.wire.messages import SourceSettings
+from mdiqkd_net.units import NANO, from_nano, to_nano, to_nano_up
+from mdiqkd_net.wire.messages import DeclaredBounds, SourceSettings
 
 PARAMETERS_DIFFER = 0x0203
 
@@ -22,9 +22,18 @@ Entropy = Callable[[int], bytes]
 
 
 def source_settings(source: Source) -> SourceSettings:
-    """A source as it travels: integers of 1e-9."""
-    settings = (source.x, source.y, source.z)
+    """A source as it travels: integers of 1e-9, its bounds rounded up."""
+    settings, bounds = (source.x, source.y, source.z), source.bounds
+    spreads = (bounds.x_relative, bounds.y_relative, bounds.z_relative)
     return SourceSettings(
+        bounds=DeclaredBounds(
+            intensity_correlation=to_nano_up(bounds.intensity_correlation),
+            phase_nonuniformity=to_nano_up(bounds.phase_nonuniformity),
+            relative=[to_nano_up(spread) for spread in spreads],
+            trojan_photons=to_nano_up(bounds.trojan_photons),
+            vacuum_intensity=to_nano_up(bounds.vacuum_intensity),
+            vacuum_light=bounds.vacuum_light,
+        ),
         intensities=[to_nano(s.intensity) for s in settings],
         probabilities=[to_nano(s.probability) for s in settings],
     )
@@ -34,11 +43,31 @@ def source_of(settings: SourceSettings) -> Source:
     """Undo `source_settings`, up to its rounding to 1e-9.
 
     Raises:
-        ValueError: x not below y, or probabilities past 1.
+        ValueError: x not below y, probabilities past 1, or a bound of 1 or more.
     """
+    told = settings.bounds
+    for name, value in (
+        ("relative", max(told.relative)),
+        ("vacuum_intensity", told.vacuum_intensity),
+        ("phase_nonuniformity", told.phase_nonuniformity),
+        ("intensity_correlation", told.intensity_correlation),
+    ):
+        if value >= NANO:
+            raise ValueError(f"bounds.{name}: found {from_nano(value):g}; allowed: below 1")
+    x_relative, y_relative, z_relative = (from_nano(spread) for spread in told.relative)
+    bounds = SourceBounds(
+        x_relative=x_relative,
+        y_relative=y_relative,
+        z_relative=z_relative,
+        vacuum_intensity=from_nano(told.vacuum_intensity),
+        vacuum_light=told.vacuum_light,
+        phase_nonuniformity=from_nano(told.phase_nonuniformity),
+        intensity_correlation=from_nano(told.intensity_correlation),
+        trojan_photons=from_nano(told.trojan_photons),
+    )
     pairs = zip(settings.intensities, settings.probabilities, strict=True)
     x, y, z = (Setting(intensity=from_nano(i), probability=from_nano(p)) for i, p in pairs)
-    return Source(x=x, y=y, z=z)
+    return Source(x=x, y=y, z=z, bounds=bounds)
 
 
 def peer_source(settings: SourceSettings) -> Source:

@@ -121,9 +121,21 @@ class AnnouncementsClosed(Message, frozen=True):
     signature: Signature
 
 
-class SourceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A user's x, y, z: mean photon number and probability, each in 1e-9."""
+class DeclaredBounds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How far a user's source may be from its settings, each in 1e-9, rounded up (spec 3.5)."""
 
+    intensity_correlation: Nano
+    phase_nonuniformity: Nano
+    relative: Annotated[list[Nano], Meta(min_length=3, max_length=3)]
+    trojan_photons: Nano
+    vacuum_intensity: Nano
+    vacuum_light: Literal["any", "x"]
+
+
+class SourceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A user's x, y, z: mean photon number and probability, each in 1e-9; and their bounds."""
+
+    bounds: DeclaredBounds
     intensities: Annotated[list[Nano], Meta(min_length=3, max_length=3)]
     probabilities: Annotated[list[Nano], Meta(min_length=3, max_length=3)]
 

@@ -14,9 +14,14 @@ from mdiqkd_net.estimation import boxes, tails, tangent_lp
 from mdiqkd_net.estimation.asymptotic import z_single_photon_pairs
 from mdiqkd_net.estimation.boxes import NoChannelError, Observation, observations
 from mdiqkd_net.estimation.decoy import Tallies
+from mdiqkd_net.estimation.source_bounds import Light
 from mdiqkd_net.estimation.tangent_lp import _Goal, _Program
 
 TAIL = tails.TAILS["chernoff"]
+
+
+def exactly(mean):
+    return Light(mean, mean)
 
 
 def solve(case, beta, tail=TAIL, names=None):
@@ -142,7 +147,7 @@ def test_another_intensity_and_errors_unknown(benchmark_case):
 
     base = bits(observed)
     # A fifth intensity that saw nothing in many pulses: dark counts and two photons are rare.
-    extra = Observation("dd", 1e-4, 1e-4, pairs=1e9, events=0.0, errors=0.0)
+    extra = Observation("dd", exactly(1e-4), exactly(1e-4), pairs=1e9, events=0.0, errors=0.0)
     assert bits([*observed, extra]) >= base * (1 - 1e-6)
     blind = [Observation(o.category, o.alice, o.bob, o.pairs, o.events) for o in observed]
     assert bits(blind) < base
@@ -155,7 +160,9 @@ def test_no_observation_no_key():
 
 @pytest.mark.parametrize("means", [(0.0, 0.1, 101.0), tuple(0.1 * k for k in range(8))])
 def test_intensities_out_of_scope(means):
-    seen = [Observation(f"{mean}", mean, 0.1, pairs=1e6, events=5e5) for mean in means]
+    seen = [
+        Observation(f"{mean}", exactly(mean), exactly(0.1), pairs=1e6, events=5e5) for mean in means
+    ]
     with pytest.raises(ConfigError, match="allowed: 6, up to 100"):
         tangent_lp.tangent_lp(seen, z_pairs=1e9, n_zz=1e6, tail=TAIL, beta=50.0)
 
@@ -176,7 +183,7 @@ def toy_observations(channel, seed, alice=(0.0, 0.05, 0.3), bob=(0.0, 0.08, 0.5)
         for b in bob:
             part = np.outer(truth.photons(a), truth.photons(b)) * truth.y
             n, m = 1e10 * part.sum(), 1e10 * (part * truth.e).sum()
-            seen.append(Observation(f"{a}{b}", a, b, 1e10, float(n), float(m)))
+            seen.append(Observation(f"{a}{b}", exactly(a), exactly(b), 1e10, float(n), float(m)))
     return truth, seen
 
 
@@ -279,13 +286,13 @@ def test_counts_that_no_channel_explains(benchmark_case):
 @pytest.mark.parametrize("n", [3, 4, 9, 60])
 def test_corners_generate_every_photon_number_beyond(lit, n):
     """Weights of n photons in each intensity are a mixture of corners, with no negative share."""
-    table = tangent_lp._photon_weights({0.0, *lit})
-    corners = np.array([table[mean][tangent_lp._CUTOFF + 1 :] for mean in lit])
+    table = tangent_lp._photon_weights([exactly(mean) for mean in (0.0, *lit)])
+    corners = np.array([table[exactly(mean)][1][tangent_lp._CUTOFF + 1 :] for mean in lit])
     target = np.array([math.exp(lit[-1] - mu) * (mu / lit[-1]) ** n for mu in lit])
     shares, residue = scipy.optimize.nnls(corners, target)
     assert residue < 1e-12
     assert shares.min() >= 0.0
-    assert not table[0.0][1:].any()
+    assert not table[exactly(0.0)][1][1:].any()
 
 
 def test_the_number_where_the_corners_begin_hardly_matters(benchmark_case, monkeypatch):

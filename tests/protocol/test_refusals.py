@@ -1,6 +1,8 @@
 """What a peer may not say, message by message; and messages that overtake one another."""
 
+import msgspec
 import pytest
+from examples import BOUNDS
 from triangle import Triangle
 
 from mdiqkd_net.errors import LocalProtocolError, RemoteProtocolError
@@ -30,8 +32,24 @@ def rewritten(frame, **fields):
         (
             "alice",
             m.BlockOpen,
-            {"source": m.SourceSettings(intensities=[5, 4, 1], probabilities=[1, 1, 1])},
+            {
+                "source": m.SourceSettings(
+                    bounds=BOUNDS, intensities=[5, 4, 1], probabilities=[1, 1, 1]
+                )
+            },
             "peer's source: x.intensity",
+        ),
+        (
+            "alice",
+            m.BlockOpen,
+            {
+                "source": m.SourceSettings(
+                    bounds=msgspec.structs.replace(BOUNDS, relative=[0, 10**9, 0]),
+                    intensities=[1, 4, 1],
+                    probabilities=[1, 1, 1],
+                )
+            },
+            "peer's source: bounds.relative: found 1; allowed: below 1",
         ),
         ("alice", m.Sift, {"chunk": 1}, "sift: found chunk 1"),
         ("alice", m.Sift, {"settings": Bulk(n=4 * 10**6, t="u2", v=bytes(10**6))}, "at most"),

@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 import trio
+from examples import BOUNDS
 from triangle import RECEIVER, SOURCE, Random
 
 from mdiqkd_net.devices import SimulatedReceiver
@@ -216,7 +217,9 @@ async def _nobody_listens(_clicks):
         (
             m.LightArm(
                 session=SESSION,
-                source=m.SourceSettings(intensities=[2, 1, 1], probabilities=[1, 1, 1]),
+                source=m.SourceSettings(
+                    bounds=BOUNDS, intensities=[2, 1, 1], probabilities=[1, 1, 1]
+                ),
             ),
             "peer's source",
         ),

@@ -39,6 +39,8 @@ class SettingBox:
 class SourceBox:
     """Calibrated intervals of a user's source; x and y in basis X, z in basis Z.
 
+    Other bounds than those of intensities are not covered; `outside` and `of` refuse them.
+
     Attributes:
         x: The weaker setting of basis X.
         y: The stronger one.
@@ -59,22 +61,29 @@ class SourceBox:
         intensity_relative: float = 0.0,
         probability_absolute: float = SAMPLER_ROUNDING,
     ) -> "SourceBox":
-        """Intervals around nominal settings.
+        """Intervals around nominal settings that hold the declared ones, too.
 
         Args:
-            source: The nominal settings.
-            intensity_relative: Half width of every intensity interval, relative.
+            source: The nominal settings and their bounds.
+            intensity_relative: Least half width of every intensity interval, relative.
             probability_absolute: Half width of every probability interval.
-        """
 
-        def around(setting: Setting) -> SettingBox:
+        Raises:
+            OutsideScopeError: The source declares what the proof does not cover.
+        """
+        if left := _not_covered(source):
+            raise OutsideScopeError(f"source: {left}")
+
+        def around(setting: Setting, declared: Interval) -> SettingBox:
             mu, p = setting.intensity, setting.probability
+            low, high = mu * (1.0 - intensity_relative), mu * (1.0 + intensity_relative)
             return SettingBox(
-                (mu * (1.0 - intensity_relative), mu * (1.0 + intensity_relative)),
+                (min(low, declared[0]), max(high, declared[1])),
                 (max(0.0, p - probability_absolute), min(1.0, p + probability_absolute)),
             )
 
-        return cls(x=around(source.x), y=around(source.y), z=around(source.z))
+        _, x, y, z = source.intensity_intervals
+        return cls(x=around(source.x, x), y=around(source.y, y), z=around(source.z, z))
 
 
 def require_scope(box: SourceBox, name: str) -> None:
@@ -118,16 +127,33 @@ def require_scope(box: SourceBox, name: str) -> None:
 
 
 def outside(box: SourceBox, source: Source) -> str:
-    """Which of a source's declared settings lies outside a box, in words; empty if none does."""
-    for letter, setting, allowed in (
-        ("x", source.x, box.x),
-        ("y", source.y, box.y),
-        ("z", source.z, box.z),
-    ):
-        for what, value, (low, high) in (
-            ("intensity", setting.intensity, allowed.intensity),
-            ("probability", setting.probability, allowed.probability),
+    """What of a source, as declared, lies outside a box, in words; empty if nothing does."""
+    if left := _not_covered(source):
+        return left
+    _, *intervals = source.intensity_intervals
+    settings = (source.x, source.y, source.z)
+    boxes = (box.x, box.y, box.z)
+    for letter, setting, declared, allowed in zip("xyz", settings, intervals, boxes, strict=True):
+        for what, values, (low, high) in (
+            ("intensity", declared, allowed.intensity),
+            ("probability", (setting.probability,) * 2, allowed.probability),
         ):
-            if not low <= value <= high:
-                return f"{letter}.{what} is {value:g}; the design was made for {low:g} to {high:g}"
+            for value in values:
+                if not low <= value <= high:
+                    return (
+                        f"{letter}.{what} is {value:g}; the design was made for {low:g} to {high:g}"
+                    )
+    return ""
+
+
+def _not_covered(source: Source) -> str:
+    """Which declared bound the proof does not cover, in words; empty if none."""
+    for name in (
+        "vacuum_intensity",
+        "phase_nonuniformity",
+        "intensity_correlation",
+        "trojan_photons",
+    ):
+        if (found := getattr(source.bounds, name)) > 0.0:
+            return f"bounds.{name} is {found:g}; the certificate covers intensity intervals alone"
     return ""
