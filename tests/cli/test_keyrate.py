@@ -87,6 +87,37 @@ def test_prediction_for_the_benchmark_link(capsys, link_file):
     assert result["data_factor_needed"] == 1.0
 
 
+def test_declared_bounds_of_the_sources(capsys, link_file, tmp_path):
+    ideal = run_json(capsys, "--link", link_file)[1]
+    assert ideal["source_bounds"] == {"alice": {}, "bob": {}}
+    text = link_file.read_text()
+    bounds = "bounds = { x_relative = 0.01, vacuum_intensity = 1e-4, vacuum_light = 'x' }"
+    declared = tmp_path / "declared.toml"
+    declared.write_text(text.replace("[bob]", f"[bob]\n{bounds}", 1))
+    code, result = run_json(capsys, "--link", declared)
+    assert code == 0
+    assert result["source_bounds"]["alice"] == {}
+    assert result["source_bounds"]["bob"] == {
+        "x_relative": 0.01,
+        "vacuum_intensity": 1e-4,
+        "vacuum_light": "x",
+    }
+    assert 0 < result["key_length_bits"] < ideal["key_length_bits"]
+    assert main(["keyrate", "--link", str(declared), "--explain"]) == 0
+    out = capsys.readouterr().out
+    assert "Source bounds in force, bob: x_relative 0.01, vacuum_intensity 0.0001" in out
+    assert "alice: none, an ideal source" in out
+    assert "all xx from above" in out
+    optimized = run_json(capsys, "--link", declared, "--optimize", "--equal")[1]
+    assert optimized["source_bounds"] == result["source_bounds"]
+    assert optimized["key_length_bits"] > result["key_length_bits"]
+    declared.write_text(text.replace("[bob]", "[bob]\nbounds = { trojan_photons = 1e-7 }", 1))
+    code, refused = run_json(capsys, "--link", declared, "--method", "asymptotic")
+    assert code == 1
+    assert "Bob's source declares trojan_photons" in refused["reason"]
+    assert refused["data_factor_needed"] is None
+
+
 @pytest.mark.parametrize(
     ("method", "tail", "accounting", "rate"),
     [

@@ -182,7 +182,7 @@ def truths(draw):
     return Truth(tuple(users), groups, stray, float(rng.random()))
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(truth=truths())
 def test_exact_gains_never_promise_too_much(truth):
     """For any intensities inside and any yields, H and M are inside, and the bounds hold there."""
@@ -208,10 +208,28 @@ def test_exact_gains_never_promise_too_much(truth):
     assert z_single_photon_pairs_upper(tallies, *truth.sources) * wrong >= k * (1 - 1e-9)
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_at_the_worst_corner_the_bound_is_exact(swapped):
+    """x at its brightest, y at its dimmest: pairs of one and two photons are removed exactly."""
+    users = source(x=0.04, x_relative=0.1, y_relative=0.05), source(x=0.06, y_relative=0.1)
+    where = (0.0, 1.0, 0.0, 0.5)
+    y = np.zeros((N_MAX + 1,) * 2)
+    y[1, 1], y[1, 2] = 1e-3, 0.5
+    if swapped:
+        users, y = users[::-1], y.T
+    for other in (0.0, 0.5):
+        y[(1, 2) if swapped else (2, 1)] = other
+        group = Group(1.0, *(intensities(user, where) for user in users), y, np.zeros_like(y))
+        tallies = Truth(users, [group], dict.fromkeys((*USED, "zz"), 0.0)).expected(1e12)
+        area = decoy.region(tallies, *users, beta=None)
+        found = area.s11(area.m_upper - area.h_upper)
+        assert found == pytest.approx(1e-3, rel=1e-9) if other == 0.0 else found < 1e-3
+
+
 EXACT = Tail(lower=lambda x, _: x * (1 - 1e-9), upper=lambda x, _: x * (1 + 1e-9) + 1e-6, source="")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(truth=truths())
 def test_linear_programs_with_exact_gains_never_promise_too_much(truth):
     """The program works without the decoy formula; the truth is a point of it, hence above."""
@@ -254,13 +272,13 @@ def every_corner(**bounds):
     rng = np.random.default_rng(7)
     groups = [
         Group(
-            1 / 16,
+            1 / 8,
             intensities(users[0], where),
             intensities(users[1], rng.integers(0, 2, 4)),
             y * rng.uniform(0.8, 1.2),
             e,
         )
-        for where in itertools.product((0.0, 1.0), repeat=4)
+        for where in list(itertools.product((0.0, 1.0), repeat=4))[::2]
     ]
     return Truth(users, groups, dict.fromkeys((*USED, "zz"), 0.0))
 
@@ -270,12 +288,12 @@ def random_pulses(**bounds):
     users, rng = (source(**bounds), source(**bounds)), np.random.default_rng(8)
     groups = [
         Group(
-            1 / 12,
+            1 / 6,
             intensities(users[0], rng.random(4)),
             intensities(users[1], rng.random(4)),
             *tight(),
         )
-        for _ in range(12)
+        for _ in range(6)
     ]
     return Truth(users, groups, dict.fromkeys((*USED, "zz"), 0.5))
 
@@ -319,7 +337,7 @@ def overestimates(truth, users, method, tail, p_fail, n_blocks, seed=20240701):
 
 @pytest.mark.parametrize(
     ("method", "tail", "n_blocks"),
-    [("double_scan", "poisson", 100), ("tangent_lp", "poisson", 10)],
+    [("double_scan", "poisson", 60), ("tangent_lp", "poisson", 8)],
 )
 @pytest.mark.parametrize("case", CASES)
 def test_blocks_are_overestimated_no_more_often_than_agreed(case, method, tail, n_blocks):

@@ -167,6 +167,22 @@ def test_intensities_out_of_scope(means):
         tangent_lp.tangent_lp(seen, z_pairs=1e9, n_zz=1e6, tail=TAIL, beta=50.0)
 
 
+@pytest.mark.parametrize(
+    ("lights", "words"),
+    [
+        ((Light(0.05, 0.11), Light(0.1, 0.2)), "intensities up to 0.11 beside 0.1"),
+        ((Light(0.05, 0.05), Light(0.9, 1.1)), "intervals up to 1"),
+    ],
+)
+def test_intervals_out_of_scope(lights, words):
+    seen = [
+        Observation(f"{i}", light, exactly(0.1), pairs=1e6, events=5e5)
+        for i, light in enumerate(lights)
+    ]
+    with pytest.raises(ConfigError, match=f"Alice: .*{words}"):
+        tangent_lp.tangent_lp(seen, z_pairs=1e9, n_zz=1e6, tail=TAIL, beta=50.0)
+
+
 def test_categories_without_single_photon_pairs(benchmark_case):
     assert solve(benchmark_case, 51.5, names=("oo", "ox", "yo")).private_bits == 0.0
 

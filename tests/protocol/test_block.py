@@ -1,10 +1,13 @@
 """Whole blocks through three cores in memory: keys, refusals, and what an adversary achieves."""
 
+import msgspec
 import numpy as np
 import pytest
 from triangle import SECURITY, SOURCE, Triangle
 
-from mdiqkd_net.params import Security
+from mdiqkd_net.params import Security, SourceBounds
+from mdiqkd_net.protocol.agreement import peer_source
+from mdiqkd_net.protocol.light import source_settings
 from mdiqkd_net.protocol.states import State
 from mdiqkd_net.wire import messages as m
 from mdiqkd_net.wire.codec import decode, encode
@@ -298,3 +301,49 @@ def test_sources_as_they_travel_are_rounded_to_nano():
     plan = triangle.alice.core._plan
     assert plan.agreement.prepared_source == SOURCE
     assert np.isclose(sum(plan.agreement.prepared_source.probabilities), 1.0)
+
+
+def test_declared_bounds_travel_and_are_rounded_up():
+    bounds = SourceBounds(
+        x_relative=0.01,
+        y_relative=1 / 3,
+        vacuum_intensity=1e-12,
+        vacuum_light="x",
+        phase_nonuniformity=2.5e-9,
+        trojan_photons=1e-10,
+    )
+    declared = msgspec.structs.replace(SOURCE, bounds=bounds)
+    told = peer_source(source_settings(declared))
+    assert told.bounds == SourceBounds(
+        x_relative=0.01,
+        y_relative=0.333333334,
+        vacuum_intensity=1e-9,
+        vacuum_light="x",
+        phase_nonuniformity=3e-9,
+        trojan_photons=1e-9,
+    )
+    assert peer_source(source_settings(told)) == told
+    assert peer_source(source_settings(SOURCE)) == SOURCE
+
+
+@pytest.mark.parametrize(
+    ("bounds", "words"),
+    [
+        ({"trojan_photons": 1e-6}, "Trojan-horse leakage"),
+        ({"x_relative": 0.6, "y_relative": 0.6}, "cannot separate photon numbers"),
+    ],
+)
+def test_the_bounds_of_a_source_count_at_both_users(bounds, words):
+    declared = msgspec.structs.replace(SOURCE, bounds=SourceBounds(**bounds))
+    triangle = Triangle(N_PULSES, segment_pulses=15_000_000, source=declared).run()
+    assert not triangle.alice.keys
+    assert not triangle.bob.keys
+    assert words in triangle.alice.report("block.aborted")["reason"]
+
+
+def test_a_key_within_bounds_is_shorter(honest):
+    declared = msgspec.structs.replace(SOURCE, bounds=SourceBounds(z_relative=0.01))
+    triangle = Triangle(N_PULSES, segment_pulses=15_000_000, source=declared).run()
+    assert triangle.alice.keys == triangle.bob.keys != {}
+    bits = triangle.alice.report("block.key")["secret_bits"]
+    assert 0 < bits < honest.alice.report("block.key")["secret_bits"]

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 from scipy.optimize import linprog
@@ -14,7 +15,7 @@ from mdiqkd_net.estimation.certificate.scope import (
     outside,
     require_scope,
 )
-from mdiqkd_net.params import Setting, Source
+from mdiqkd_net.params import Setting, Source, SourceBounds
 
 SOURCE = Source(x=Setting(0.04, 0.13), y=Setting(0.16, 0.024), z=Setting(0.5, 0.82))
 BOX = SourceBox.of(SOURCE)
@@ -54,6 +55,28 @@ def test_a_source_outside_its_box_is_named():
     assert "x.intensity is 0.05" in outside(
         BOX, Source(x=Setting(0.05, 0.13), y=SOURCE.y, z=SOURCE.z)
     )
+
+
+def test_declared_intensities_are_in_the_box_and_have_to_be():
+    declared = msgspec.structs.replace(SOURCE, bounds=SourceBounds(x_relative=0.01, z_relative=0.1))
+    box = SourceBox.of(declared)
+    assert box.x.intensity == declared.intensity_intervals[1]
+    assert box.y == BOX.y
+    assert outside(box, declared) == outside(box, SOURCE) == ""
+    assert "x.intensity is 0.0396; the design was made for 0.04" in outside(BOX, declared)
+    wider = SourceBox.of(declared, intensity_relative=0.05)
+    assert wider.x.intensity == SourceBox.of(SOURCE, intensity_relative=0.05).x.intensity
+    assert wider.z == box.z
+
+
+@pytest.mark.parametrize(
+    "name", ["vacuum_intensity", "phase_nonuniformity", "intensity_correlation", "trojan_photons"]
+)
+def test_other_bounds_are_refused(name):
+    declared = msgspec.structs.replace(SOURCE, bounds=SourceBounds(**{name: 1e-9}))
+    assert f"bounds.{name} is 1e-09" in outside(BOX, declared)
+    with pytest.raises(OutsideScopeError, match=name):
+        SourceBox.of(declared)
 
 
 def test_counterexample_three_intensities_in_one_basis():
