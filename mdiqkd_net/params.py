@@ -61,6 +61,15 @@ class SourceBounds(
     trojan_photons: NonNegative = 0.0
     """Mean photon number per pulse of injected light that leaves with the settings on it."""
 
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            if name != "vacuum_light":
+                value, most = getattr(self, name), math.inf if name == "trojan_photons" else 1.0
+                if not 0.0 <= value < most:
+                    raise ValueError(f"{name}: found {value}; allowed: 0 or more, below {most:g}")
+        if self.vacuum_light not in ("any", "x"):
+            raise ValueError(f"vacuum_light: found {self.vacuum_light!r}; allowed: 'any' or 'x'")
+
 
 IDEAL: Final = SourceBounds()
 

@@ -3,7 +3,7 @@
 import pytest
 
 from mdiqkd_net.errors import ConfigError
-from mdiqkd_net.params import Fiber, Link, Source, parse_toml
+from mdiqkd_net.params import Fiber, Link, Source, SourceBounds, parse_toml
 
 GOOD = """
 n_pulses = 1_000_000_000_000
@@ -96,3 +96,28 @@ def test_probabilities_may_use_up_everything():
     )
     parsed = parse_toml(text, Source, "s.toml")
     assert parsed.probabilities[0] == pytest.approx(0.0, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("x_relative", -0.1), ("z_relative", 1.0), ("vacuum_intensity", float("nan")),
+     ("phase_nonuniformity", 1.5), ("trojan_photons", float("inf")), ("vacuum_light", "z")],
+)  # fmt: skip
+def test_bounds_of_a_source_that_cannot_be(name, value):
+    with pytest.raises(ValueError, match=f"{name}: found"):
+        SourceBounds(**{name: value})
+
+
+def test_bounds_of_a_source_in_a_file():
+    settings = "\n".join(
+        f"{c} = {{ intensity = 0.{i + 1}, probability = 0.2 }}" for i, c in enumerate("xyz")
+    )
+    text = settings + "\nbounds = { y_relative = 0.1, vacuum_intensity = 1e-3 }"
+    parsed = parse_toml(text, Source, "s.toml")
+    assert parsed.bounds == SourceBounds(y_relative=0.1, vacuum_intensity=1e-3)
+    o, x, y, z = parsed.intensity_intervals
+    assert (o, x, z) == ((0.0, 1e-3), (0.1, 0.1), (0.3, 0.3))
+    assert y == pytest.approx((0.18, 0.22))
+    for wrong, words in (("y_relative = 1.0", "y_relative"), ("extinction = 3", "unknown key")):
+        with pytest.raises(ConfigError, match=words):
+            parse_toml(settings + f"\nbounds = {{ {wrong} }}", Source, "s.toml")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mdiqkd_net.errors import RemoteProtocolError
 from mdiqkd_net.params import Setting, Source, SourceBounds
 from mdiqkd_net.physics.settings import SegmentSettings
-from mdiqkd_net.units import NANO, from_nano, to_nano, to_nano_up
+from mdiqkd_net.units import from_nano, to_nano, to_nano_up
 from mdiqkd_net.wire.messages import DeclaredBounds, SourceSettings
 
 PARAMETERS_DIFFER = 0x0203
@@ -46,14 +46,6 @@ def source_of(settings: SourceSettings) -> Source:
         ValueError: x not below y, probabilities past 1, or a bound of 1 or more.
     """
     told = settings.bounds
-    for name, value in (
-        ("relative", max(told.relative)),
-        ("vacuum_intensity", told.vacuum_intensity),
-        ("phase_nonuniformity", told.phase_nonuniformity),
-        ("intensity_correlation", told.intensity_correlation),
-    ):
-        if value >= NANO:
-            raise ValueError(f"bounds.{name}: found {from_nano(value):g}; allowed: below 1")
     x_relative, y_relative, z_relative = (from_nano(spread) for spread in told.relative)
     bounds = SourceBounds(
         x_relative=x_relative,

@@ -211,8 +211,11 @@ def test_exact_gains_never_promise_too_much(truth):
 @pytest.mark.parametrize("swapped", [False, True])
 def test_at_the_worst_corner_the_bound_is_exact(swapped):
     """x at its brightest, y at its dimmest: pairs of one and two photons are removed exactly."""
-    users = source(x=0.04, x_relative=0.1, y_relative=0.05), source(x=0.06, y_relative=0.1)
-    where = (0.0, 1.0, 0.0, 0.5)
+    users = (
+        source(x=0.04, x_relative=0.1, y_relative=0.05),
+        source(x=0.06, x_relative=0.03, y_relative=0.1),
+    )
+    where = (0.0, 1.0, 0.0, 0.5)  # of o, x, y, z
     y = np.zeros((N_MAX + 1,) * 2)
     y[1, 1], y[1, 2] = 1e-3, 0.5
     if swapped:

@@ -49,7 +49,7 @@ def rewritten(frame, **fields):
                     probabilities=[1, 1, 1],
                 )
             },
-            "peer's source: bounds.relative: found 1; allowed: below 1",
+            "peer's source: y_relative: found 1.0; allowed: 0 or more, below 1",
         ),
         ("alice", m.Sift, {"chunk": 1}, "sift: found chunk 1"),
         ("alice", m.Sift, {"settings": Bulk(n=4 * 10**6, t="u2", v=bytes(10**6))}, "at most"),
