@@ -12,6 +12,7 @@ from mdiqkd_net.estimation.accounting import planned_leak_bits, private_bits
 from mdiqkd_net.estimation.boxes import NoChannelError
 from mdiqkd_net.estimation.decoy import Tallies, Worst, faults, region, sent
 from mdiqkd_net.estimation.double_scan import double_scan
+from mdiqkd_net.estimation.source_bounds import lights
 from mdiqkd_net.params import Source
 
 _RESOLUTION: Final = 1e-8
@@ -23,13 +24,13 @@ def z_single_photon_pairs(tallies: Counts | Tallies, alice: Source, bob: Source)
 
     What the bounds of the sources leave open stands in `z_single_photon_pairs_upper`.
     """
-    z_alice, z_bob = alice.intensity_intervals[3][0], bob.intensity_intervals[3][0]
+    z_alice, z_bob = lights(alice)["z"].low, lights(bob)["z"].low
     return sent(tallies, alice, bob, "zz") * z_alice * z_bob * math.exp(-z_alice - z_bob)
 
 
 def z_single_photon_pairs_upper(tallies: Counts | Tallies, alice: Source, bob: Source) -> float:
     """The same, at most."""
-    z_alice, z_bob = alice.intensity_intervals[3][1], bob.intensity_intervals[3][1]
+    z_alice, z_bob = lights(alice)["z"].high, lights(bob)["z"].high
     return sent(tallies, alice, bob, "zz") * z_alice * z_bob * math.exp(-z_alice - z_bob)
 
 

@@ -36,7 +36,7 @@ from mdiqkd_net.estimation import tails
 from mdiqkd_net.estimation.accounting import TAIL_EVENTS
 from mdiqkd_net.estimation.source_bounds import Light, lights, stray_share, uncovered
 from mdiqkd_net.estimation.tails import Bound, Tail
-from mdiqkd_net.params import Source
+from mdiqkd_net.params import IDEAL, Source
 
 NEEDED: Final = ("oo", "ox", "xo", "oy", "yo", "xx", "yy", "zz")
 NEEDED_ERRORS: Final = ("xx", "zz")
@@ -258,6 +258,8 @@ def region(
 
 def scan_events(alice: Source, bob: Source) -> Mapping[str, int]:
     """Every use of a tail bound in the double scan of a block from these sources."""
+    if alice.bounds == bob.bounds == IDEAL:
+        return TAIL_EVENTS
     events = dict(TAIL_EVENTS)
     strays = [c for c in ("xx", "oy", "yo", "ox", "xo") if stray_share(alice, bob, c) > 0.0]
     events |= {f"stray pulses among {category}: at most": 1 for category in strays}

@@ -14,9 +14,11 @@ docs/explanation/estimation.md.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Final
 
-from mdiqkd_net.params import Interval, Source
+from mdiqkd_net.params import IDEAL, Interval, Setting, Source, SourceBounds
 
 MAX_UNCERTAIN: Final = 1.0
 """Up to this intensity the probabilities of one and of more photons grow with it."""
@@ -64,15 +66,27 @@ class Light:
         return min(ends), max(ends)
 
 
-def lights(source: Source) -> dict[str, Light]:
+def lights(source: Source) -> Mapping[str, Light]:
     """What each setting emits, by letter."""
-    o, *others = source.intensity_intervals
-    found = {"o": Light(*o, stray=source.bounds.vacuum_light == "any")}
-    return found | {letter: Light(*ends) for letter, ends in zip("xyz", others, strict=True)}
+    return _lights(source.x, source.y, source.z, source.bounds)
+
+
+@lru_cache(maxsize=64)
+def _lights(x: Setting, y: Setting, z: Setting, bounds: SourceBounds) -> Mapping[str, Light]:
+    ends = Source(x=x, y=y, z=z, bounds=bounds).intensity_intervals
+    stray = bounds.vacuum_light == "any"
+    return MappingProxyType(
+        {
+            "o": Light(*ends[0], stray=stray),
+            **{letter: Light(*pair) for letter, pair in zip("xyz", ends[1:], strict=True)},
+        }
+    )
 
 
 def stray_share(alice: Source, bob: Source, category: str) -> float:
     """Probability that a pulse pair of a category is stray, at most."""
+    if alice.bounds == bob.bounds == IDEAL:
+        return 0.0
     log_clean = 0.0
     for user, letter in zip((alice, bob), category, strict=True):
         bounds = user.bounds
@@ -85,6 +99,8 @@ def stray_share(alice: Source, bob: Source, category: str) -> float:
 def uncovered(name: str, source: Source) -> str:
     """Why no key is proven for a source within its declared bounds, in words; empty if one is."""
     bounds = source.bounds
+    if bounds == IDEAL:
+        return ""
     for field, reason in _UNPROVEN.items():
         if (found := getattr(bounds, field)) > 0.0:
             return f"{name}'s source declares {field} {found:g}; {reason}"
