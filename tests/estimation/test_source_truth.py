@@ -18,12 +18,12 @@ from mdiqkd_net.estimation.asymptotic import (
     z_single_photon_pairs,
     z_single_photon_pairs_upper,
 )
-from mdiqkd_net.estimation.boxes import NoChannelError, observations
+from mdiqkd_net.estimation.boxes import observations
 from mdiqkd_net.estimation.decoy import Tallies
-from mdiqkd_net.estimation.methods import METHODS
+from mdiqkd_net.estimation.methods import METHODS, Case
 from mdiqkd_net.estimation.tails import TAILS, Tail
 from mdiqkd_net.estimation.tangent_lp import tangent_lp
-from mdiqkd_net.params import Setting, Source, SourceBounds
+from mdiqkd_net.params import Security, Setting, Source, SourceBounds
 
 N_MAX = 8
 USED = tuple(c for c in CATEGORIES if "z" not in c)
@@ -350,12 +350,9 @@ CASES = {
 
 
 def bits_of(counts, users, method, tail, p_fail):
-    events = METHODS[method].events(counts, *users)
-    beta = math.log(sum(events.values()) / p_fail)
-    try:
-        return METHODS[method].worst(counts, *users, TAILS[tail], beta).private_bits
-    except NoChannelError:
-        return 0.0
+    case = Case(counts, *users, Security())
+    beta = math.log(sum(METHODS[method].events(case).values()) / p_fail)
+    return METHODS[method].bound(case, TAILS[tail], beta).private_bits
 
 
 def overestimates(truth, users, method, tail, p_fail, n_blocks, seed=20240701):

@@ -6,8 +6,7 @@ import pytest
 from triangle import SECURITY, SOURCE, Triangle
 
 from mdiqkd_net.params import Security, SourceBounds
-from mdiqkd_net.protocol.agreement import peer_source
-from mdiqkd_net.protocol.light import source_settings
+from mdiqkd_net.protocol.light import peer_source, source_settings
 from mdiqkd_net.protocol.states import State
 from mdiqkd_net.wire import messages as m
 from mdiqkd_net.wire.codec import decode, encode
