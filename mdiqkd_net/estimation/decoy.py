@@ -45,6 +45,9 @@ _LEAST: Final = 1e-12
 _GREATEST: Final = 100.0
 """Intensities outside say nothing about single photons, and some weights would underflow."""
 
+_NEVER: Final = 1e-60
+"""Settings chosen more rarely are not chosen; the number of their pairs would underflow."""
+
 _CERTAIN_BETA: Final = 50.0
 """More events than pulse pairs by chance of exp(-50) are no chance."""
 
@@ -285,7 +288,7 @@ def faults(
         ):
             if letter not in used:
                 continue
-            if not probability > 0.0:
+            if not probability > _NEVER:
                 return f"{name} never sends setting {letter}, which the analysis needs"
             if letter != "o" and not _LEAST <= intensity <= _GREATEST:
                 return (
