@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from mdiqkd_net.errors import LocalProtocolError, RemoteProtocolError, WireError
-from mdiqkd_net.protocol import ripening, stages
+from mdiqkd_net.protocol import ripening, stages, verifying
 from mdiqkd_net.protocol.context import LOCAL_REASON, BlockContext
 from mdiqkd_net.protocol.effects import Effect
 from mdiqkd_net.protocol.stages import Step
@@ -25,8 +25,10 @@ from mdiqkd_net.wire.messages import (
     BlockOpened,
     Commit,
     Committed,
+    Disclose,
     EstimationBits,
     Gate,
+    GroupsVerified,
     Message,
     PairAborted,
     Prepare,
@@ -36,6 +38,7 @@ from mdiqkd_net.wire.messages import (
     SiftDone,
     Verified,
     Verify,
+    VerifyGroups,
     Vote,
 )
 
@@ -58,6 +61,9 @@ _PLAIN: Final[Mapping[type[Message], Callable[..., Step]]] = {
     EstimationBits: stages.on_estimation_bits,
     ReconcileStart: ripening.on_reconcile_start,
     Reconcile: ripening.on_reconcile,
+    VerifyGroups: verifying.on_verify_groups,
+    GroupsVerified: verifying.on_groups_verified,
+    Disclose: verifying.on_disclose,
     Verify: ripening.on_verify,
     Verified: ripening.on_verified,
     AmplifySeed: ripening.on_seed,

@@ -74,6 +74,7 @@ class BlockContext:
     errors: dict[str, int] = field(default_factory=dict)
     reconciliation: KeyReconciliation | None = field(default=None, repr=False)
     key_bits: NDArray[np.uint8] = field(default_factory=_no_bytes, repr=False)
+    wrong_groups: list[int] | None = None
     estimate: Estimate | None = None
     seconds_more_needed: float | None = None
     seed_parts: list[bytes] = field(default_factory=list, repr=False)

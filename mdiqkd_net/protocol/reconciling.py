@@ -1,11 +1,13 @@
 """Reconciliation of a block's key bits, chunk by chunk, with one ledger (spec 6.5)."""
 
 from collections.abc import Callable
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mdiqkd_net.errors import RemoteProtocolError
+from mdiqkd_net.postprocessing.leak import LeakLedger, LeakModel
 from mdiqkd_net.postprocessing.reconcile import RECONCILERS, Reconciler
 from mdiqkd_net.units import from_nano, to_nano
 from mdiqkd_net.wire.messages import Message, Reconcile, ReconcileStart
@@ -13,7 +15,7 @@ from mdiqkd_net.wire.messages import Message, Reconcile, ReconcileStart
 CHUNK_BITS = 1 << 23
 """One lockstep batch: large, because its rounds cost round trips whatever its size."""
 
-LEAK_MODEL = "two_way_w"
+LEAK_MODEL: Final[LeakModel] = "two_way_w"
 """Alice's parities are charged; the error pattern counts as known to Eve. Assumes that announcing
 Z parities commutes with the phase-error argument; see docs/explanation/post-processing.md."""
 
@@ -44,7 +46,7 @@ class KeyReconciliation:
         self._finished: list[NDArray[np.uint8]] = []
         self._current: Reconciler | None = None
         self._round = 0
-        self.leak_bits = 0
+        self.ledger = LeakLedger(LEAK_MODEL)
         self.n_corrected = 0
         self.n_rounds = 0
 
@@ -52,6 +54,11 @@ class KeyReconciliation:
     def done(self) -> bool:
         """Whether every chunk is reconciled."""
         return len(self._finished) == len(self._chunks)
+
+    @property
+    def leak_bits(self) -> int:
+        """Parities that the coordinator has sent."""
+        return self.ledger.parity_bits
 
     @property
     def bits(self) -> NDArray[np.uint8]:
@@ -118,7 +125,9 @@ class KeyReconciliation:
         return Reconcile(chunk=len(self._finished), payload=payload, round=self._round)
 
     def _finish(self, current: Reconciler) -> None:
-        self.leak_bits += current.leak_bits
+        own, peer = current.leak_bits, current.peer_leak_bits
+        self.ledger.parity_bits += peer if self._corrects else own
+        self.ledger.answer_bits += own if self._corrects else peer
         self.n_corrected += current.n_corrected
         self.n_rounds += current.rounds
         self._finished.append(current.bits)

@@ -7,12 +7,11 @@ from mdiqkd_net.errors import AuthenticationError, RemoteProtocolError
 from mdiqkd_net.estimation.engine import Estimate
 from mdiqkd_net.postprocessing.amplify import amplify, seed_bits
 from mdiqkd_net.postprocessing.verify import (
-    VERIFICATION_LEAK_BITS,
     VerificationError,
     check_verification,
     verification_epsilon,
-    verification_tag,
 )
+from mdiqkd_net.protocol import verifying
 from mdiqkd_net.protocol.context import (
     FAILED_CHECK,
     NOT_ENOUGH_DATA,
@@ -20,7 +19,7 @@ from mdiqkd_net.protocol.context import (
     BlockContext,
 )
 from mdiqkd_net.protocol.effects import Discard, Effect, Finished, Hold, Release, Resume
-from mdiqkd_net.protocol.reconciling import LEAK_MODEL, KeyReconciliation
+from mdiqkd_net.protocol.reconciling import KeyReconciliation
 from mdiqkd_net.protocol.stages import Step
 from mdiqkd_net.protocol.states import State
 from mdiqkd_net.wire.frames import Frame
@@ -38,8 +37,6 @@ from mdiqkd_net.wire.messages import (
 )
 
 SEED_PART_BYTES: Final = 4 * (1 << 20) - 128
-VERDICT_LEAK_BITS: Final = 1
-"""The verdict of the verification is public (Tsurumaru et al., arXiv:2507.21416)."""
 
 
 def on_reconcile_start(ctx: BlockContext, message: ReconcileStart) -> Step:
@@ -61,16 +58,14 @@ def on_reconcile(ctx: BlockContext, message: Reconcile) -> Step:
     ctx.errors["zz"] = reconciliation.n_corrected
     effects.append(ctx.report("block.stage", stage="verify"))
     if ctx.is_coordinator:
-        hash_key = ctx.entropy(16)  # drawn now, after both keys are fixed
-        digest = verification_tag(ctx.key_bits, hash_key)
-        verify = Verify(bits=ctx.key_bits.size, digest=digest, hash_key=hash_key)
-        effects.append(ctx.send(verify))
+        effects += verifying.begin(ctx)
     return State.VERIFYING, effects
 
 
 def on_verify(ctx: BlockContext, message: Verify) -> Step:
     """Participant: compare; say only whether."""
     same = message.bits == ctx.key_bits.size
+    verifying.charge(ctx, 1)
     try:
         check_verification(ctx.key_bits, message.hash_key, message.digest)
     except VerificationError:
@@ -87,7 +82,10 @@ def on_verified(ctx: BlockContext, message: Verified) -> Step:
     """Coordinator: keys are equal; fix the length, draw and send the seed."""
     if not message.ok:
         return ctx.abort("verification: the reconciled keys differ", None)
-    if message.corrected != ctx.errors["zz"]:
+    if ctx.wrong_groups:
+        # Only the participant knows how many errors there were in what we have disclosed.
+        ctx.errors["zz"] = min(message.corrected, ctx.key_bits.size)
+    elif message.corrected != ctx.errors["zz"]:
         raise RemoteProtocolError(
             f"verified: the peer corrected {message.corrected} bits; here: {ctx.errors['zz']}"
         )
@@ -232,7 +230,7 @@ def _final_estimate(ctx: BlockContext) -> Estimate:
 
 
 def _leak_bits(ctx: BlockContext) -> int:
-    return _reconciliation(ctx).leak_bits + VERIFICATION_LEAK_BITS + VERDICT_LEAK_BITS
+    return verifying.ledger(ctx).total_bits
 
 
 def _reports(ctx: BlockContext) -> list[Effect]:
@@ -271,7 +269,9 @@ def _hold(ctx: BlockContext) -> Hold:
         users=ctx.users,
         block=ctx.block,
         eps=security.eps_sec + security.eps_cor + ctx.eps_hashes,
-        leak_model="; ".join(filter(None, (LEAK_MODEL, ctx.agreement.analysis.rules.label))),
+        leak_model="; ".join(
+            filter(None, (verifying.ledger(ctx).model, ctx.agreement.analysis.rules.label))
+        ),
     )
 
 

@@ -17,8 +17,10 @@ from mdiqkd_net.wire.messages import (
     BlockOpened,
     Commit,
     Committed,
+    Disclose,
     EstimationBits,
     Gate,
+    GroupsVerified,
     Message,
     PairAborted,
     PairArmed,
@@ -30,6 +32,7 @@ from mdiqkd_net.wire.messages import (
     SiftDone,
     Verified,
     Verify,
+    VerifyGroups,
     Vote,
 )
 
@@ -94,6 +97,7 @@ COORDINATOR_MOVES: Final = _moves(
     (S.SIFTING, SiftDone, (S.TESTING,)),
     (S.TESTING, EstimationBits, (S.TESTING, S.RECONCILING, S.ABORTED)),
     (S.RECONCILING, Reconcile, (S.RECONCILING, S.VERIFYING)),
+    (S.VERIFYING, GroupsVerified, (S.VERIFYING,)),
     (S.VERIFYING, Verified, (S.AMPLIFYING, S.ABORTED)),
     (S.PREPARED, Vote, (S.COMMITTED, S.ABORTED)),
     (S.PREPARED, BlockAborted, (S.ABORTED,)),  # it may abort alone until it has committed
@@ -113,6 +117,8 @@ PARTICIPANT_MOVES: Final = _moves(
     (S.TESTING, EstimationBits, (S.TESTING, S.RECONCILING)),
     (S.RECONCILING, ReconcileStart, (S.RECONCILING,)),
     (S.RECONCILING, Reconcile, (S.RECONCILING, S.VERIFYING)),
+    (S.VERIFYING, VerifyGroups, (S.VERIFYING,)),
+    (S.VERIFYING, Disclose, (S.VERIFYING,)),
     (S.VERIFYING, Verify, (S.AMPLIFYING, S.ABORTED)),
     (S.AMPLIFYING, AmplifySeed, (S.AMPLIFYING,)),
     (S.AMPLIFYING, Prepare, (S.PREPARED, S.ABORTED)),

@@ -254,6 +254,35 @@ class Verified(Message, frozen=True):
     ok: bool
 
 
+class VerifyGroups(Message, frozen=True):
+    """Coordinator: hashes of all groups of the reconciled key, one after another (spec 6.6)."""
+
+    TYPE: ClassVar[int] = 0x8504
+    CAP: ClassVar[int] = 4 * MIB
+
+    digests: bytes
+    hash_key: Bytes16
+
+
+class GroupsVerified(Message, frozen=True):
+    """Participant: the groups whose hash is another one here, rising (spec 6.6)."""
+
+    TYPE: ClassVar[int] = 0x8505
+    CAP: ClassVar[int] = MIB
+
+    wrong: list[Natural]
+
+
+class Disclose(Message, frozen=True):
+    """Coordinator: my bits of a wrong group, which are charged in full (spec 6.6)."""
+
+    TYPE: ClassVar[int] = 0x8506
+    CAP: ClassVar[int] = MIB
+
+    bits: Bulk
+    group: Natural
+
+
 class AmplifySeed(Message, frozen=True):
     """Coordinator: the length, and a part of the public seed, drawn after verification (6.7)."""
 

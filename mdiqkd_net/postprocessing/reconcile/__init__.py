@@ -9,7 +9,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mdiqkd_net.postprocessing.reconcile.cascade import Cascade
+from mdiqkd_net.postprocessing.reconcile.cascade import Cascade, CascadeLowRounds
 
 
 class Reconciler(Protocol):
@@ -39,6 +39,11 @@ class Reconciler(Protocol):
         ...
 
     @property
+    def peer_leak_bits(self) -> int:
+        """Bits about the peer's key that it has sent."""
+        ...
+
+    @property
     def n_corrected(self) -> int:
         """Errors found."""
         ...
@@ -61,4 +66,7 @@ class Reconciler(Protocol):
         ...
 
 
-RECONCILERS: Final[Mapping[str, type[Reconciler]]] = {"cascade": Cascade}
+RECONCILERS: Final[Mapping[str, type[Reconciler]]] = {
+    "cascade": Cascade,
+    "cascade_low_rounds": CascadeLowRounds,
+}

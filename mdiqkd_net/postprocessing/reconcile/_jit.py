@@ -15,11 +15,19 @@ Int: TypeAlias = Any
 U64: TypeAlias = NDArray[np.uint64]
 I64: TypeAlias = NDArray[np.int64]
 I32: TypeAlias = NDArray[np.int32]
+U16: TypeAlias = NDArray[np.uint16]
 U8: TypeAlias = NDArray[np.uint8]
 
 # No kernel allocates, and counting references to arrays in every call costs half of the time.
 # `_nrt` is not among the options that numba's type information names.
-_OPTIONS: Final = {"cache": True, "nogil": True, "_nrt": False, "no_cfunc_wrapper": True}
+# Divisors are never zero, so divisions need no check.
+_OPTIONS: Final = {
+    "cache": True,
+    "nogil": True,
+    "_nrt": False,
+    "no_cfunc_wrapper": True,
+    "error_model": "numpy",
+}
 _compile: Callable[..., Any] = njit
 
 
@@ -31,5 +39,5 @@ def kernel(function: F) -> F:
 
 def inlined(function: F) -> F:
     """The same for a few lines that are called in inner loops."""
-    compiled: F = _compile(**_OPTIONS, forceinline=True)(function)
+    compiled: F = _compile(**_OPTIONS, forceinline=True, no_cpython_wrapper=True)(function)
     return compiled

@@ -3,398 +3,383 @@
 Both users run these kernels on the XOR of the parities that they sent each other, and so stay in
 the same state; `flips` alone tells Bob, whose key bits are turned.
 
-A frame is in one phase at a time: TOPS and CHECKS wait for the parities of a pass that was just
-begun, SEARCH bisects odd nodes, DONE asks nothing. *Items* are the odd blocks that are being
-bisected; blocks that turned odd and wait for their turn are in a *queue*. A round holds the frames
-in order, and a frame its items in order: no index travels.
+A frame is in one phase at a time: TOPS waits for the parities of a pass that was just begun, SEARCH
+for those of pieces of its odd leaves, IDLE asks nothing. When all frames of a *group* are idle,
+their group compares *checks*, parities of random halves of all their bits, and HUNTs for an error
+under an odd one. A round holds the groups in order, a group its frames, and a frame its questions
+in the order of `_leaves.ask`: no index travels.
 
-Arrays of one frame (those of a batch have one axis more in front), with P passes, at most W words
-and B blocks over all passes:
+Arrays of one frame (those of a batch have one axis more in front), P passes of at most W words:
 
-    tree    (P, W + 16, 4) uint64: own bits in the order of each pass, and what is known of
-            differences, see `_tree`; the EXTRA words of pass FIXED mark positions of pass 0 that
-            are corrected, those of pass QUEUED the blocks that are in queue or items
-    record  (10,) int64: see the constants below
-    items   (B + 1, 5) int32: see the constants BLOCK to LEVELS
-    queue   (3 B + 64,) int32: queued blocks, and from B on scratch for positions
+    leaf    (P, W, 4) uint64 and
+    upper   (P, 17, 8) uint64: own bits in the order of each pass, corrected as errors are found,
+            and what is known of differences, see `_leaves`
+    items   (B,) int32: the leaves that were asked about, see `_leaves.choose`
+    record  (N_ODD + P,) int64: PHASE to N_ODD, from where on it counts odd leaves of each pass
 
-and of all frames of one size or of the batch:
+of one group
 
-    tables  (P, 5, W) int32: permutations of the key into pass 0, and of pass 0 into pass p
-    masks   (C, W) uint64: random subsets of the bits in the order of pass 0
-    plan    int64: see PARALLEL, WIDE and SIZES; from SIZES on the log2 block sizes of the passes,
-            then the number of the first block of each pass, then B
-    key     (n,) uint8: own key, corrected as errors are found
+    group   (8,) int64: STAGE to N_ASKED; its frames are FIRST to END - 1, the odd checks the ones
+            of CHECK, and the error that is hunted is between the bits LOW and HIGH of the group
+
+and of the batch
+
+    tables  (kinds, P, 5, W) uint16: permutations of pass 0 into pass p, for frames of either size
+    cuts    (kinds, P, 2) uint64: level and START of the first leaves of each pass
+    masks   (W, C) uint64: random halves of the bits of a frame, in the order of pass 0
 """
 
 from typing import Final
 
 import numpy as np
 
-from mdiqkd_net.postprocessing.reconcile._jit import I32, I64, U8, U64, Int, inlined, kernel
-from mdiqkd_net.postprocessing.reconcile._permute import backward, forward, permute
-from mdiqkd_net.postprocessing.reconcile._tree import (
-    DIFFERENCE,
-    EXTRA,
+from mdiqkd_net.postprocessing.reconcile._bits import (
+    bit,
+    from_on,
+    lowest,
+    popcount,
+    prefetch,
+    up_to,
+)
+from mdiqkd_net.postprocessing.reconcile._jit import I32, I64, U8, U16, U64, Int, inlined, kernel
+from mdiqkd_net.postprocessing.reconcile._leaves import (
     KEY,
     ONE,
-    SPLIT,
-    check_parity,
-    flip,
-    known,
-    learn,
-    node_parity,
+    ask,
+    ask_blocks,
+    choose,
+    flip_block,
+    flip_leaf,
+    hear,
+    hear_blocks,
+    plant,
+    turn,
 )
+from mdiqkd_net.postprocessing.reconcile._permute import backward, forward, permute
 
-TOPS, CHECKS, SEARCH, DONE = range(4)
-PHASE, BEGUN, N_ITEMS, N_QUEUED, CHECK, N_WORDS, KIND, FIRST, N_FOUND, N_ASKED = range(10)
-RECORD_SIZE: Final = 10
-FIXED, QUEUED = 0, 1
-PARALLEL, WIDE, SIZES = 0, -1, 4
-"""`plan[WIDE + m]` is the most items for which m = 2 to 4 levels are asked in one round."""
-MAX_LEVELS: Final = 4
-BLOCK, PASS, SIZE, PLACE, LEVELS = range(5)
-ITEM_SIZE: Final = 5
+PHASE, BEGUN, ACTIVE_PASS, PIECES, N_WORDS, KIND, N_FOUND, N_ODD = range(8)
+TOPS, SEARCH, IDLE = range(3)
 
+STAGE, FIRST, END, CHECK, LOW, HIGH, N_BITS, N_ASKED = range(8)
+GROUP_SIZE: Final = 8
+PASSES, CHECKS, CHECKED, HUNT, DONE = range(5)
 
-@inlined
-def _enqueue(tree: U64, record: I64, queue: I32, block: Int) -> None:
-    bit = ONE << np.uint64(block & 63)
-    if not tree[QUEUED, block >> 6, EXTRA] & bit:
-        tree[QUEUED, block >> 6, EXTRA] |= bit
-        queue[record[N_QUEUED]] = block
-        record[N_QUEUED] += 1
+MOST_PIECES: Final = 8
+HUNT_PIECES: Final = 16
+AHEAD: Final = 8
 
 
 @inlined
-def _pass_of(plan: I64, n_passes: Int, block: Int) -> Int:
-    p = 0
-    while p < n_passes and block >= plan[SIZES + n_passes + p + 1]:
-        p += 1
-    return p
-
-
-@kernel
 def _correct(
-    tree: U64,
+    leaf: U64,
+    upper: U64,
     record: I64,
-    queue: I32,
-    tables: I32,
-    masks: U64,
-    plan: I64,
-    key: U8,
+    tables: U16,
+    cuts: U64,
+    found_in: Int,
     base: Int,
     flips: bool,
-) -> None:
-    """Record the error at position `base` of pass 0: all passes, all checks, and Bob's bits."""
-    n_passes = tree.shape[0]
-    word, bit = base >> 6, ONE << np.uint64(base & 63)
-    if tree[FIXED, word, EXTRA] & bit:
-        return
-    tree[FIXED, word, EXTRA] |= bit
-    record[N_FOUND] += 1
-    for p in range(min(record[BEGUN], n_passes)):
-        position = forward(tables, p, base) if p else base
-        s = plan[SIZES + p]
-        if flips:
-            tree[p, position >> 6, KEY] ^= ONE << np.uint64(position & 63)
-        if flip(tree, p, s, position):
-            _enqueue(tree, record, queue, plan[SIZES + n_passes + p] + (position >> s))
-    if record[BEGUN] > n_passes:
-        for c in range(masks.shape[0]):
-            if masks[c, word] & bit:
-                record[CHECK] ^= 1 << c
-    if flips:
-        place = record[FIRST] + backward(tables, 0, base)
-        # Only a peer that lies makes padding differ; that fails verification but breaks nothing.
-        if place < key.size:
-            key[place] ^= 1
+) -> bool:
+    """Tell all passes of the error at `base` of pass 0 that pass `found_in` has located.
 
-
-@kernel
-def _hear_tops(tree: U64, record: I64, queue: I32, plan: I64, heard: U8, at: Int) -> Int:
-    n_passes = tree.shape[0]
-    p = record[BEGUN] - 1
-    s = plan[SIZES + p]
-    n_blocks = (record[N_WORDS] * 64 + (1 << s) - 1) >> s
-    rest: Int = 0
-    for block in range(n_blocks):
-        odd: Int = rest
-        if p == 0 or block < n_blocks - 1:
-            odd = np.int64(heard[at])
-            at += 1
-            rest ^= odd
-        if odd:
-            learn(tree, p, DIFFERENCE, s, block << s, 1)
-            _enqueue(tree, record, queue, plan[SIZES + n_passes + p] + block)
-    return at
-
-
-@kernel
-def _hear_items(
-    tree: U64,
-    record: I64,
-    items: I32,
-    queue: I32,
-    tables: I32,
-    plan: I64,
-    odd: I64,
-    heard: U8,
-    at: Int,
-) -> tuple[Int, Int]:
-    """Learn the answers; returns the places read to, and found to in `queue`; `odd` is scratch."""
-    n_passes = tree.shape[0]
-    located = plan[SIZES + 2 * n_passes]
-    for i in range(record[N_ITEMS]):
-        p, levels = items[i, PASS], items[i, LEVELS]
-        s, position = np.int64(items[i, SIZE]), np.int64(items[i, PLACE])
-        if levels == 1 and 1 < s <= 6 and p < n_passes:
-            # By far the most frequent case: both halves lie in one word of the tree.
-            node: Int = (1 << (6 - s)) + ((position & 63) >> s)
-            halves = np.uint64(2 - np.int64(heard[at]))  # which half is odd: 1 left, 2 right
-            at += 1
-            row = position >> 6
-            tree[p, row, SPLIT] |= ONE << np.uint64(node)
-            tree[p, row, DIFFERENCE] |= halves << np.uint64(2 * node)
-            continue
-        odd[1] = 1
-        for level in range(levels):
-            half = s - level - 1
-            for k in range(1 << level):
-                node = (1 << level) + k
-                answer = np.int64(heard[at])
-                at += 1
-                odd[2 * node] = answer
-                odd[2 * node + 1] = odd[node] ^ answer
-                left = position + (k << (half + 1))
-                if p < n_passes:
-                    learn(tree, p, SPLIT, half + 1, left, 1)
-                for side in range(2):
-                    place = left + (side << half)
-                    if half == 0 and odd[2 * node + side]:
-                        queue[located] = backward(tables, p, place) if 0 < p < n_passes else place
-                        located += 1
-                    elif half and p < n_passes:
-                        learn(tree, p, DIFFERENCE, half, place, odd[2 * node + side])
-        if p == n_passes:
-            # A check is not learnt; its search goes on from the leftmost odd descendant.
-            k = 0
-            while not odd[(1 << levels) + k]:
-                k += 1
-            items[i, SIZE] = s - levels
-            items[i, PLACE] = position + (k << (s - levels))
-    return at, located
-
-
-@kernel
-def _settle(tree: U64, record: I64, items: I32, plan: I64, slot: Int) -> Int:
-    """Move an item to the deepest known odd node of its block.
-
-    Returns 1, or 0 if the block is not odd (any more), or -1 if what is known contradicts itself.
+    Returns false if a pass knows better: a peer has lied.
     """
-    n_passes = tree.shape[0]
-    p = items[slot, PASS]
-    s, position = np.int64(items[slot, SIZE]), np.int64(items[slot, PLACE])
-    if p == n_passes:
-        return 1 if s else 0
-    if not known(tree, p, DIFFERENCE, s, position):
-        s = plan[SIZES + p]
-        position = (items[slot, BLOCK] - plan[SIZES + n_passes + p]) << s
-        if not known(tree, p, DIFFERENCE, s, position):
-            return 0
-    while True:
-        middle = position + (1 << (s - 1))
-        if middle >= record[N_WORDS] * 64:
-            learn(tree, p, SPLIT, s, position, 1)
-            learn(tree, p, DIFFERENCE, s - 1, position, 1)
-        elif not known(tree, p, SPLIT, s, position):
-            break
-        s -= 1
-        if s == 0:
-            return -1
-        if not known(tree, p, DIFFERENCE, s, position):
-            position = middle
-    items[slot, SIZE], items[slot, PLACE] = s, position
-    return 1
-
-
-@kernel
-def _choose_items(tree: U64, record: I64, items: I32, queue: I32, plan: I64) -> bool:
-    """Keep the items that are still odd, and admit queued blocks; false on a contradiction."""
-    n_passes = tree.shape[0]
-    kept = 0
-    for i in range(record[N_ITEMS]):
-        block = items[i, BLOCK]
-        if kept < i:
-            for column in range(ITEM_SIZE):
-                items[kept, column] = items[i, column]
-        verdict = _settle(tree, record, items, plan, kept)
-        if verdict < 0:
-            return False
-        kept += verdict
-        if verdict == 0 and block < plan[SIZES + 2 * n_passes]:
-            tree[QUEUED, block >> 6, EXTRA] &= ~(ONE << np.uint64(block & 63))
-    record[N_ITEMS] = kept
-    waiting = record[N_QUEUED]
-    if waiting and (kept == 0 or waiting + kept <= plan[PARALLEL]):
-        # The pass with the smallest blocks first; if little is left, all passes at once.
-        last_pass = n_passes
-        if waiting + kept > plan[PARALLEL]:
-            for i in range(waiting):
-                p = _pass_of(plan, n_passes, queue[i])
-                s = plan[SIZES + p]
-                start = (queue[i] - plan[SIZES + n_passes + p]) << s
-                if p < last_pass and known(tree, p, DIFFERENCE, s, start):
-                    last_pass = p
-        record[N_QUEUED] = 0
-        for i in range(waiting):
-            block = queue[i]
-            p = _pass_of(plan, n_passes, block)
-            if p > last_pass:
-                queue[record[N_QUEUED]] = block
-                record[N_QUEUED] += 1
-                continue
-            items[kept, BLOCK], items[kept, PASS] = block, p
-            items[kept, SIZE] = plan[SIZES + p]
-            items[kept, PLACE] = (block - plan[SIZES + n_passes + p]) << plan[SIZES + p]
-            verdict = _settle(tree, record, items, plan, kept)
-            if verdict < 0:
+    record[N_FOUND] += 1
+    for p in range(record[BEGUN]):
+        there = forward(tables, p, base) if p else base
+        if p != found_in:
+            if not flip_leaf(leaf[p], upper[p], there):
                 return False
-            kept += verdict
-            if verdict == 0:
-                tree[QUEUED, block >> 6, EXTRA] &= ~(ONE << np.uint64(block & 63))
-    if kept == 0 and record[BEGUN] > n_passes and record[CHECK]:
-        c = 0
-        while not (record[CHECK] >> c) & 1:
-            c += 1
-        items[0, BLOCK], items[0, PASS] = plan[SIZES + 2 * n_passes] + c, n_passes
-        items[0, SIZE], items[0, PLACE] = 16, 0
-        kept = 1
-    record[N_ITEMS] = kept
+            level, cut = np.int64(cuts[p, 0]), cuts[p, 1]
+            record[N_ODD + p] += flip_block(leaf[p], upper[p], level, cut, there)
+        if flips:
+            turn(leaf[p], upper[p], there)
     return True
 
 
-@kernel
-def _ask_items(tree: U64, record: I64, items: I32, masks: U64, plan: I64, out: U8, at: Int) -> Int:
-    n_passes = tree.shape[0]
-    n_blocks = plan[SIZES + 2 * n_passes]
-    n_words = record[N_WORDS]
-    n_items = record[N_ITEMS]
-    wanted: Int = 1
-    for more in range(2, MAX_LEVELS + 1):
-        if n_items <= plan[WIDE + more]:
-            wanted = more
-    for i in range(n_items):
-        p = items[i, PASS]
-        s, position = np.int64(items[i, SIZE]), np.int64(items[i, PLACE])
-        if p == n_passes:
-            # The right half of a check's node may be empty; trees skip such nodes themselves.
-            while position + (1 << (s - 1)) >= n_words * 64:
-                s -= 1
-            items[i, SIZE] = s
-        levels: Int = min(wanted, s) if position + (1 << s) <= n_words * 64 else 1
-        items[i, LEVELS] = levels
-        record[N_ASKED] += (1 << levels) - 1
-        for level in range(levels):
-            half = s - level - 1
-            for k in range(1 << level):
-                left = position + (k << (half + 1))
-                if p == n_passes:
-                    out[at] = check_parity(
-                        tree, masks, items[i, BLOCK] - n_blocks, half, left, n_words
-                    )
-                else:
-                    out[at] = node_parity(tree, p, half, left, n_words)
-                at += 1
-    return at
-
-
-@kernel
-def _begin(
-    tree: U64, record: I64, tables: I32, masks: U64, plan: I64, spare: U64, out: U8, at: Int
+@inlined
+def _next(
+    leaf: U64,
+    upper: U64,
+    record: I64,
+    items: I32,
+    tables: U16,
+    cuts: U64,
+    budget: Int,
+    spare: U64,
+    out: U8,
+    at: Int,
 ) -> Int:
-    """Begin the next pass, or the checks, or nothing: a frame that has no odd block."""
-    n_passes = tree.shape[0]
-    n_words = record[N_WORDS]
-    while record[BEGUN] < n_passes:
+    """Ask about the first pass with an odd block, or begin the next pass, or nothing."""
+    n_rows = record[N_WORDS] >> 6
+    p = record[ACTIVE_PASS]
+    if record[N_ODD + p] == 0:
+        p = 0
+        while p < record[BEGUN] and record[N_ODD + p] == 0:
+            p += 1
+    if p < record[BEGUN]:
+        n = record[N_ODD + p]
+        pieces = 2
+        while pieces < MOST_PIECES and 2 * pieces * n <= budget:
+            pieces *= 2
+        record[PHASE], record[ACTIVE_PASS], record[PIECES] = SEARCH, p, pieces
+        choose(leaf[p], upper[p], np.int64(cuts[p, 0]), cuts[p, 1], items)
+        for i in range(n):
+            at = ask(leaf[p], upper[p], n_rows, np.int64(items[i]), pieces, out, at)
+        return at
+    while record[BEGUN] < leaf.shape[0]:
         p = record[BEGUN]
         record[BEGUN] += 1
+        level, cut = np.int64(cuts[p, 0]), cuts[p, 1]
         if p:
-            permute(tree[0], tables, p, n_words, tree[p], spare)
-        s = plan[SIZES + p]
-        n_tops = (n_words * 64 + (1 << s) - 1) >> s
+            permute(leaf[0], tables, p, record[N_WORDS], leaf[p], spare)
+        plant(leaf[p], upper[p], n_rows, level, cut)
+        end = ask_blocks(leaf[p], upper[p], n_rows, level, cut, out, at)
         if p:
-            # The number of errors is even whenever a later pass begins, so the difference of
-            # the last block follows from those of the others.
-            n_tops -= 1
-        if n_tops:
-            for block in range(n_tops):
-                out[at + block] = node_parity(tree, p, s, block << s, n_words)
+            # The number of errors is even whenever a later pass begins, so the parity of the
+            # last block follows from those of the others.
+            end -= 1
+        if end > at:
             record[PHASE] = TOPS
-            record[N_ASKED] += n_tops
-            return at + n_tops
-    if record[BEGUN] == n_passes:
-        record[BEGUN] += 1
-        for c in range(masks.shape[0]):
-            out[at + c] = check_parity(tree, masks, c, 16, 0, n_words)
-        record[PHASE] = CHECKS
-        record[N_ASKED] += masks.shape[0]
-        return at + masks.shape[0]
-    record[PHASE] = DONE
+            return end
+    record[PHASE] = IDLE
     return at
+
+
+@inlined
+def _hear_tops(leaf: U64, upper: U64, record: I64, cuts: U64, heard: U8, at: Int) -> Int:
+    """Take the parities of the blocks of a pass that was just begun."""
+    n_rows = record[N_WORDS] >> 6
+    p = record[BEGUN] - 1
+    level, cut = np.int64(cuts[p, 0]), cuts[p, 1]
+    if not p:
+        at, record[N_ODD] = hear_blocks(leaf[p], upper[p], n_rows, level, cut, heard, at)
+        return at
+    last = at - 1 + popcount(cut) * (record[N_WORDS] if level == 0 else n_rows if level == 1 else 1)
+    # The place of the parity that follows belongs to an answer that was not read yet.
+    kept, heard[last] = heard[last], 0
+    for i in range(at, last):
+        heard[last] ^= heard[i]
+    at, record[N_ODD + p] = hear_blocks(leaf[p], upper[p], n_rows, level, cut, heard, at)
+    heard[last] = kept
+    return last
+
+
+@inlined
+def _recheck(masks: U64, group: I64, base: Int) -> None:
+    for c in range(masks.shape[1]):
+        if masks[base >> 6, c] & bit(base & 63):
+            group[CHECK] ^= 1 << c
+
+
+@inlined
+def _ask_checks(leaf: U64, record: I64, group: I64, masks: U64, sums: U64, out: U8, at: Int) -> Int:
+    """Own parities of all checks of a group; returns the place written to."""
+    n_checks = masks.shape[1]
+    for c in range(n_checks):
+        sums[c] = 0
+    for f in range(group[FIRST], group[END]):
+        for w in range(record[f, N_WORDS]):
+            word = leaf[f, 0, w, KEY]
+            for c in range(n_checks):
+                sums[c] ^= word & masks[w, c]
+    for c in range(n_checks):
+        out[at + c] = popcount(sums[c]) & 1
+    return at + n_checks
 
 
 @kernel
-def begin(tree: U64, record: I64, tables: I32, masks: U64, plan: I64, spare: U64, out: U8) -> Int:
-    """First round: own parities to `out`; returns how many. Pass 0 must be in `tree`."""
-    at: Int = np.int64(0)
-    for f in range(record.shape[0]):
-        at = _begin(tree[f], record[f], tables[record[f, KIND]], masks, plan, spare, out, at)
-    return at
+def check_parity(
+    leaf: U64, record: I64, group: I64, masks: U64, c: Int, low: Int, high: Int
+) -> Int:
+    """Parity of those own bits `low` to `high` - 1 of a group that check c selects."""
+    total = np.uint64(0)
+    offset: Int = np.int64(0)
+    for f in range(group[FIRST], group[END]):
+        n_bits = record[f, N_WORDS] * 64
+        first, end = max(low - offset, 0), min(high - offset, n_bits)
+        offset += n_bits
+        if first >= end:
+            continue
+        for w in range(first >> 6, (end + 63) >> 6):
+            word = leaf[f, 0, w, KEY] & masks[w, c]
+            if w == first >> 6:
+                word = from_on(word, first & 63)
+            if w == (end - 1) >> 6:
+                word = up_to(word, (end - 1) & 63)
+            total ^= word
+    return popcount(total) & 1
+
+
+@inlined
+def _odd_check(group: I64) -> Int:
+    c = 0
+    while not (group[CHECK] >> c) & 1:
+        c += 1
+    return c
+
+
+@inlined
+def _ask_group(leaf: U64, record: I64, group: I64, masks: U64, sums: U64, out: U8, at: Int) -> Int:
+    """When all passes are silent: ask the checks, hunt on, hunt for the next, or end."""
+    if group[STAGE] == PASSES:
+        group[STAGE] = CHECKS
+        return _ask_checks(leaf, record, group, masks, sums, out, at)
+    if group[STAGE] == CHECKED:
+        if group[CHECK] == 0:
+            group[STAGE] = DONE
+            return at
+        group[STAGE], group[LOW], group[HIGH] = HUNT, 0, group[N_BITS]
+    c = _odd_check(group)
+    low, size = group[LOW], group[HIGH] - group[LOW]
+    n = min(HUNT_PIECES, size)
+    for i in range(n - 1):
+        out[at + i] = check_parity(
+            leaf,
+            record,
+            group,
+            masks,
+            np.int64(c),
+            low + size * i // n,
+            low + size * (i + 1) // n,
+        )
+    return at + n - 1
+
+
+@inlined
+def _hear_group(
+    record: I64, group: I64, masks: U64, errors: I32, heard: U8, at: Int
+) -> tuple[Int, Int]:
+    """Take the answers of a group that asks about checks.
+
+    Returns the place read to, and the frame of the error that was located, or -1; the place of
+    the error is then in `errors`.
+    """
+    if group[STAGE] == CHECKS:
+        for c in range(masks.shape[1]):
+            group[CHECK] |= np.int64(heard[at + c]) << c
+        group[STAGE] = CHECKED
+        return at + masks.shape[1], -1
+    low, size = group[LOW], group[HIGH] - group[LOW]
+    n = min(HUNT_PIECES, size)
+    i = 0
+    while i < n - 1 and not heard[at + i]:
+        i += 1
+    group[LOW], group[HIGH] = low + size * i // n, low + size * (i + 1) // n
+    at += n - 1
+    if group[HIGH] - group[LOW] > 1:
+        return at, -1
+    f, place = group[FIRST], group[LOW]
+    while place >= record[f, N_WORDS] * 64:
+        place -= record[f, N_WORDS] * 64
+        f += 1
+    group[STAGE] = CHECKED
+    errors[0] = place
+    return at, f
 
 
 @kernel
 def advance(
-    tree: U64,
+    leaf: U64,
+    upper: U64,
     record: I64,
+    group: I64,
     items: I32,
-    queue: I32,
-    tables: I32,
+    tables: U16,
+    cuts: U64,
     masks: U64,
-    plan: I64,
-    key: U8,
-    scratch: I64,
+    budget: Int,
     spare: U64,
+    errors: I32,
     heard: U8,
     out: U8,
+    n_asked: Int,
+    payload: U8,
+    reply: U8,
     flips: bool,
 ) -> Int:
-    """Take the differences of a round, own XOR the peer's; own next parities to `out`."""
+    """Take the peer's parities of a round from `payload`; put the own next ones into `reply`.
+
+    Both are packed, first bit in the high bit. `out` keeps the own parities of a round, one in a
+    byte, of which there are `n_asked`, and none before the first round. `heard` is scratch of the
+    same size.
+
+    Returns how many there are in `reply`.
+    """
+    for i in range(n_asked):
+        heard[i] = ((payload[i >> 3] >> (7 - (i & 7))) & 1) ^ out[i]
     read: Int = np.int64(0)
     at: Int = np.int64(0)
-    for f in range(record.shape[0]):
-        if record[f, PHASE] == DONE:
+    for g in range(group.shape[0]):
+        own = group[g]
+        if own[STAGE] == DONE:
             continue
-        t, r, i, q = tree[f], record[f], items[f], queue[f]
-        table = tables[r[KIND]]
-        if r[PHASE] == TOPS:
-            read = _hear_tops(t, r, q, plan, heard, read)
-        elif r[PHASE] == CHECKS:
-            r[CHECK] = 0
-            for c in range(masks.shape[0]):
-                r[CHECK] |= np.int64(heard[read]) << c
-                read += 1
-        else:
-            read, located = _hear_items(t, r, i, q, table, plan, scratch, heard, read)
-            for j in range(plan[SIZES + 2 * t.shape[0]], located):
-                _correct(t, r, q, table, masks, plan, key, q[j], flips)
-        r[PHASE] = SEARCH
-        if not _choose_items(t, r, i, q, plan):
+        start = at
+        hunted: Int = np.int64(-1)
+        if own[STAGE] == CHECKS or own[STAGE] == HUNT:
+            read, hunted = _hear_group(record, own, masks, errors, heard, read)
+        for f in range(own[FIRST], own[END]):
+            frame = record[f]
+            if frame[PHASE] == IDLE and f != hunted and frame[BEGUN]:
+                continue
+            kind, n_rows = frame[KIND], frame[N_WORDS] >> 6
+            n_found = 1 if f == hunted else 0
+            p: Int = np.int64(-1)
+            if frame[PHASE] == TOPS:
+                read = _hear_tops(leaf[f], upper[f], frame, cuts[kind], heard, read)
+            elif frame[PHASE] == SEARCH:
+                p = frame[ACTIVE_PASS]
+                level, cut = np.int64(cuts[kind, p, 0]), cuts[kind, p, 1]
+                n = frame[N_ODD + p]
+                for j in range(n):
+                    item = np.int64(items[f, j])
+                    prefetch(leaf[f], p, np.int64(items[f, min(j + AHEAD, n - 1)]) >> 8)
+                    read, found = hear(
+                        leaf[f, p], upper[f, p], n_rows, item, frame[PIECES], heard, read
+                    )
+                    if popcount(found) & 1:
+                        frame[N_ODD + p] += flip_block(
+                            leaf[f, p], upper[f, p], level, cut, item >> 2
+                        )
+                    while found:
+                        place = (item >> 2 & ~63) + lowest(found)
+                        found &= found - ONE
+                        base = backward(tables[kind], p, place) if p else place
+                        errors[n_found] = base
+                        n_found += 1
+                        for other in range(frame[BEGUN]):
+                            place = forward(tables[kind], other, base) if other else base
+                            prefetch(leaf[f], other, place >> 6)
+            for j in range(n_found):
+                base = np.int64(errors[j])
+                if not _correct(leaf[f], upper[f], frame, tables[kind], cuts[kind], p, base, flips):
+                    own[STAGE] = DONE
+                if own[STAGE] != PASSES:
+                    _recheck(masks, own, base)
+            at = _next(
+                leaf[f],
+                upper[f],
+                frame,
+                items[f],
+                tables[kind],
+                cuts[kind],
+                budget,
+                spare,
+                out,
+                at,
+            )
+        if own[STAGE] == DONE:
             # The peer's parities contradict each other; both users see that, and both give the
-            # frame up. Verification refuses the key.
-            r[PHASE] = DONE
-        elif r[N_ITEMS]:
-            at = _ask_items(t, r, i, masks, plan, out, at)
-        else:
-            at = _begin(t, r, table, masks, plan, spare, out, at)
+            # group up. Verification refuses it.
+            at = start
+        elif at == start:
+            at = _ask_group(leaf, record, own, masks, spare, out, at)
+        own[N_ASKED] += at - start
+    for i in range(at, (at + 7) & ~7):
+        out[i] = 0
+    for i in range((at + 7) >> 3):
+        byte = np.uint8(0)
+        for j in range(8):
+            byte = np.uint8(byte << 1 | out[8 * i + j])
+        reply[i] = byte
     return at

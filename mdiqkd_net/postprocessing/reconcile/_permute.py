@@ -12,7 +12,8 @@ from typing import Final
 
 import numpy as np
 
-from mdiqkd_net.postprocessing.reconcile._jit import I32, U64, Int, inlined, kernel
+from mdiqkd_net.postprocessing.reconcile._jit import U16, U64, Int, inlined, kernel
+from mdiqkd_net.postprocessing.reconcile._leaves import KEY
 
 GROUP_WORDS: Final = 64
 GROUP_BITS: Final = 64 * GROUP_WORDS
@@ -31,10 +32,10 @@ def random_words(seed: bytes, label: str, count: int) -> U64:
     return np.frombuffer(stream, dtype="<u8").astype(np.uint64)
 
 
-def tables(seed: bytes, label: str, n_words: int) -> I32:
+def tables(seed: bytes, label: str, n_words: int) -> U16:
     """Tables of one permutation of `n_words` words (a multiple of 64); shape (5, n_words)."""
     draw = random_words(seed, f"permutation/{label}/{n_words}", 3 * n_words).reshape(3, n_words)
-    result = np.empty((5, n_words), np.int32)
+    result = np.empty((5, n_words), np.uint16)
     for row, inverse, keys in ((TAKE, TAKEN, draw[0]), (PUT, PUTTEN, draw[1])):
         result[row] = np.argsort(keys, kind="stable")
         result[inverse, result[row]] = np.arange(n_words)
@@ -61,40 +62,41 @@ def transpose64(block: U64) -> None:
 @kernel
 def permute(
     source: U64,
-    tables: I32,
+    tables: U16,
     p: Int,
     n_words: Int,
     target: U64,
     block: U64,
 ) -> None:
-    """Write column 0 of `source`, permuted by table p, to column 0 of `target`.
+    """Write the words of `source`, permuted by table p, to `target`.
 
-    Shapes: source and target (at least n_words, any), tables (passes, 5, at least n_words).
+    Shapes: source and target (at least n_words, 4), of which column KEY is read and written;
+    tables (passes, 5, at least n_words).
     """
     for group in range(0, n_words, 64):
         for row in range(64):
-            word = source[tables[p, TAKE, group + row], 0]
+            word = source[tables[p, TAKE, group + row], KEY]
             turn = np.uint64(tables[p, ROTATE, group + row])
             # A shift by 64 is undefined, so the complement is taken modulo 64.
             back = (np.uint64(64) - turn) & np.uint64(63)
             block[row] = (word << turn) | (word >> back)
         transpose64(block)
         for row in range(64):
-            target[tables[p, PUT, group + row], 0] = block[row]
+            target[tables[p, PUT, group + row], KEY] = block[row]
 
 
 @inlined
-def forward(tables: I32, p: Int, position: Int) -> Int:
+def forward(tables: U16, p: Int, position: Int) -> Int:
     """Where table p moves the bit at `position`."""
     row = np.int64(tables[p, TAKEN, position >> 6])
-    column = ((position & 63) + tables[p, ROTATE, row]) & 63
+    column = ((position & 63) + np.int64(tables[p, ROTATE, row])) & 63
     return (np.int64(tables[p, PUT, (row & ~63) + column]) << 6) + (row & 63)
 
 
 @inlined
-def backward(tables: I32, p: Int, position: Int) -> Int:
+def backward(tables: U16, p: Int, position: Int) -> Int:
     """From where table p moved the bit that is now at `position`."""
     middle = np.int64(tables[p, PUTTEN, position >> 6])
     row = (middle & ~63) + (position & 63)
-    turned = (middle & 63) - tables[p, ROTATE, row]
+    turned = (middle & 63) - np.int64(tables[p, ROTATE, row])
     return (np.int64(tables[p, TAKE, row]) << 6) + (turned & 63)

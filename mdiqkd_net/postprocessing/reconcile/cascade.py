@@ -1,34 +1,38 @@
 """Cascade over a batch of frames in lockstep, both users in the same state machine."""
 
 import math
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mdiqkd_net.errors import LocalProtocolError, RemoteProtocolError
 from mdiqkd_net.postprocessing.reconcile import _kernels
+from mdiqkd_net.postprocessing.reconcile._leaves import KEY, LEAF_COLUMNS, UPPER_COLUMNS, UPPER_ROWS
 from mdiqkd_net.postprocessing.reconcile._permute import (
     GROUP_BITS,
     GROUP_WORDS,
-    permute,
     random_words,
     tables,
 )
-from mdiqkd_net.postprocessing.reconcile._tree import UPPER_ROWS
 from mdiqkd_net.postprocessing.reconcile.parameters import (
     N_CHECKS,
+    Profile,
     Schedule,
+    first_leaves,
     schedule_for,
 )
 
 FRAME_GROUPS: Final = 16
 """A frame has at most this many groups of 4096 bits, so at most 2^16 bits."""
 
+GROUP_FRAMES: Final = 16
+"""As many frames share their checks, and a verification tag."""
+
 SEED_BYTES: Final = 32
 
-MAX_ROUNDS: Final = 4096
-"""Both users stop here; an honest batch needs a few hundred even with a wrong QBER."""
+MAX_ROUNDS: Final = 1 << 14
+"""Both users stop here; an honest batch needs hundreds, thousands with a wrong QBER."""
 
 
 class Cascade:
@@ -54,6 +58,8 @@ class Cascade:
         LocalProtocolError: An argument is out of range.
     """
 
+    PROFILE: ClassVar[Profile] = "low_leak"
+
     def __init__(
         self,
         bits: NDArray[np.uint8],
@@ -73,12 +79,15 @@ class Cascade:
         if not (math.isfinite(qber) and 0.0 <= qber <= 1.0):
             raise LocalProtocolError(f"qber: found {qber}; allowed: 0 to 1")
         self._corrects = corrects
+        self._n_bits = bits.size
         n_padded = -(-bits.size // GROUP_BITS) * GROUP_BITS
         # Padding is equal on both sides, so it dilutes the errors.
-        plan = schedule or schedule_for(qber * bits.size / n_padded)
+        plan = schedule or schedule_for(qber * bits.size / n_padded, self.PROFILE)
         self._batch = _prepare(bits, seed, plan)
-        self._out = np.empty(_most_asked(self._batch), np.uint8)
-        self._asked = self._out[:0]
+        most = _most_asked(self._batch)
+        self._buffers = (np.zeros(most, np.uint8), np.zeros(most, np.uint8))
+        self._reply = np.empty(most // 8, np.uint8)
+        self._n_asked = 0
         self._started = False
         self._done = False
         self._rounds = 0
@@ -92,12 +101,21 @@ class Cascade:
     @property
     def bits(self) -> NDArray[np.uint8]:
         """A copy of the own key as corrected so far, shape (n,)."""
-        return self._batch.key.copy()
+        batch = self._batch
+        n_words = batch.record[:, _kernels.N_WORDS, np.newaxis]
+        words = batch.leaf[:, 0, :, KEY][np.arange(batch.leaf.shape[2]) < n_words]
+        data = words.astype("<u8").view(np.uint8)
+        return np.unpackbits(data, count=self._n_bits, bitorder="little")
 
     @property
     def leak_bits(self) -> int:
         """Parities of the own key that were sent, which is as many as there were bits to send."""
         return self._leak_bits
+
+    @property
+    def peer_leak_bits(self) -> int:
+        """Parities of the peer's key that it has sent: one for each of ours that was answered."""
+        return self._leak_bits - (0 if self._done else self._n_asked)
 
     @property
     def n_corrected(self) -> int:
@@ -118,18 +136,9 @@ class Cascade:
         if self._started:
             raise LocalProtocolError("start: found a batch under way; allowed: once")
         self._started = True
-        batch = self._batch
-        return self._send(
-            _kernels.begin(
-                batch.tree,
-                batch.record,
-                batch.tables,
-                batch.masks,
-                batch.plan,
-                batch.block,
-                self._out,
-            )
-        )
+        payload = self._advance(b"")
+        assert payload is not None  # noqa: S101  # pass 0 always has a block
+        return payload
 
     def receive(self, payload: bytes) -> bytes | None:
         """Take the peer's payload of this round; return the next one to send, or None at the end.
@@ -142,98 +151,123 @@ class Cascade:
         if not self._started or self._done:
             state = "the end" if self._done else "no start"
             raise LocalProtocolError(f"receive: found {state}; allowed: between start and end")
-        n_asked = self._asked.size
-        n_bytes = -(-n_asked // 8)
+        n_bytes = -(-self._n_asked // 8)
         if len(payload) != n_bytes:
             raise RemoteProtocolError(
                 f"cascade payload: found {len(payload)} bytes; allowed: {n_bytes}"
             )
-        heard = np.unpackbits(np.frombuffer(payload, np.uint8))
-        if heard[n_asked:].any():
+        if payload[-1] & ((1 << 8 * n_bytes - self._n_asked) - 1):
             raise RemoteProtocolError(
-                f"cascade payload: found bits set behind the {n_asked} parities; allowed: zeros"
+                f"cascade payload: found bits set behind the {self._n_asked} parities; "
+                "allowed: zeros"
             )
-        n_next = _kernels.advance(
-            *self._batch, heard[:n_asked] ^ self._asked, self._out, self._corrects
-        )
         self._rounds += 1
+        return self._advance(payload)
+
+    def _advance(self, payload: bytes) -> bytes | None:
+        n_next = _kernels.advance(
+            *self._batch,
+            *self._buffers,
+            self._n_asked,
+            np.frombuffer(payload, np.uint8),
+            self._reply,
+            self._corrects,
+        )
         if n_next == 0 or self._rounds == MAX_ROUNDS:
             self._done = True
+            self._check_leak(n_next)
             return None
-        return self._send(n_next)
+        self._n_asked = n_next
+        self._leak_bits += n_next
+        return self._reply[: -(-n_next // 8)].tobytes()
 
-    def _send(self, n_asked: int) -> bytes:
-        self._asked = self._out[:n_asked].copy()
-        self._leak_bits += n_asked
-        counted = int(self._batch.record[:, _kernels.N_ASKED].sum())
+    def _check_leak(self, n_unsent: int) -> None:
+        counted = int(self._batch.group[:, _kernels.N_ASKED].sum()) - n_unsent
         if self._leak_bits != counted:
             raise LocalProtocolError(f"leak: found {self._leak_bits} bits sent; counted {counted}")
-        return np.packbits(self._asked).tobytes()
+
+
+class CascadeLowRounds(Cascade):
+    """Cascade for long round trips: a hundred to two hundred rounds, at a larger leak."""
+
+    PROFILE = "low_rounds"
 
 
 class _Batch(NamedTuple):
     """The arrays of `_kernels.advance`, in its order; shapes are told there."""
 
-    tree: NDArray[np.uint64]
+    leaf: NDArray[np.uint64]
+    upper: NDArray[np.uint64]
     record: NDArray[np.int64]
+    group: NDArray[np.int64]
     items: NDArray[np.int32]
-    queue: NDArray[np.int32]
-    tables: NDArray[np.int32]
+    tables: NDArray[np.uint16]
+    cuts: NDArray[np.uint64]
     masks: NDArray[np.uint64]
-    plan: NDArray[np.int64]
-    key: NDArray[np.uint8]
-    scratch: NDArray[np.int64]
-    block: NDArray[np.uint64]
+    budget: int
+    spare: NDArray[np.uint64]
+    errors: NDArray[np.int32]
 
 
 def _prepare(bits: NDArray[np.uint8], seed: bytes, schedule: Schedule) -> _Batch:
-    """Cut the key into frames of nearly equal size, and permute each into pass 0."""
-    n_groups = -(-bits.size // GROUP_BITS)
-    n_frames = -(-n_groups // FRAME_GROUPS)
-    small, n_large = divmod(n_groups, n_frames)
+    """Cut the key into frames of nearly equal size, and the frames into groups."""
+    n_rows = -(-bits.size // GROUP_BITS)
+    n_frames = -(-n_rows // FRAME_GROUPS)
+    small, n_large = divmod(n_rows, n_frames)
     n_words = np.full(n_frames, small * GROUP_WORDS, np.int64)
     n_words[:n_large] += GROUP_WORDS
     most = int(n_words[0])
     sizes = (most, most - GROUP_WORDS) if n_large else (most,)
-    n_passes = len(schedule.log_sizes)
-    table = np.zeros((len(sizes), n_passes, 5, most), np.int32)
+    n_passes = len(schedule.block_bits)
+    table = np.zeros((len(sizes), n_passes, 5, most), np.uint16)
+    cuts = np.zeros((len(sizes), n_passes, 2), np.uint64)
     for kind, size in enumerate(sizes):
-        for p in range(n_passes if size else 0):
-            table[kind, p, :, :size] = tables(seed, f"pass {p}", size)
+        for p, block_bits in enumerate(schedule.block_bits):
+            cuts[kind, p] = first_leaves(block_bits, size // GROUP_WORDS)
+            if p:
+                table[kind, p, :, :size] = tables(seed, f"pass {p}", size)
 
-    whole = (most * 64 - 1).bit_length()
-    log_sizes = [min(s, whole) for s in schedule.log_sizes]
-    offsets = np.cumsum([0, *(-(-most * 64 // 2**s) for s in log_sizes)])
-    n_blocks = int(offsets[-1])
-    record = np.zeros((n_frames, _kernels.RECORD_SIZE), np.int64)
+    firsts = [(int(level), int(cut)) for level, cut in cuts[0]]
+    record = np.zeros((n_frames, _kernels.N_ODD + n_passes), np.int64)
+    record[:, _kernels.PHASE] = _kernels.IDLE
     record[:, _kernels.N_WORDS] = n_words
     record[:, _kernels.KIND] = n_words != most
-    record[1:, _kernels.FIRST] = np.cumsum(n_words[:-1] * 64)
-    batch = _Batch(
-        tree=_aligned_zeros((n_frames, n_passes, most + UPPER_ROWS, 4)),
-        record=record,
-        items=np.zeros((n_frames, n_blocks + 1, _kernels.ITEM_SIZE), np.int32),
-        queue=np.zeros((n_frames, 3 * n_blocks + 64), np.int32),
-        tables=table,
-        masks=random_words(seed, "checks", N_CHECKS * most).reshape(N_CHECKS, most),
-        plan=np.array([schedule.parallel, *schedule.widths, *log_sizes, *offsets], np.int64),
-        key=bits.copy(),
-        scratch=np.zeros(2 << _kernels.MAX_LEVELS, np.int64),
-        block=np.zeros(64, np.uint64),
-    )
-    packed = np.zeros(n_groups * GROUP_BITS // 8, np.uint8)
+    n_groups = -(-n_frames // GROUP_FRAMES)
+    bounds = np.arange(n_groups + 1) * n_frames // n_groups
+    ends = np.concatenate(([0], np.cumsum(n_words * 64)))
+    group = np.zeros((n_groups, _kernels.GROUP_SIZE), np.int64)
+    group[:, _kernels.FIRST] = bounds[:-1]
+    group[:, _kernels.END] = bounds[1:]
+    group[:, _kernels.N_BITS] = np.diff(ends[bounds])
+
+    leaf = _aligned_zeros((n_frames, n_passes, most, LEAF_COLUMNS))
+    packed = np.zeros(n_rows * GROUP_BITS // 8, np.uint8)
     data = np.packbits(bits, bitorder="little")
     packed[: data.size] = data
-    words = packed.view("<u8").astype(np.uint64)[:, np.newaxis]
-    for f in range(n_frames):
-        first, n = int(record[f, _kernels.FIRST]) // 64, int(n_words[f])
-        own = table[record[f, _kernels.KIND]]
-        permute(words[first : first + n], own, 0, n, batch.tree[f, 0], batch.block)
-    return batch
+    leaf[:, 0, :, KEY][np.arange(most) < n_words[:, np.newaxis]] = packed.view("<u8")
+    return _Batch(
+        leaf=leaf,
+        upper=_aligned_zeros((n_frames, n_passes, UPPER_ROWS, UPPER_COLUMNS)),
+        record=record,
+        group=group,
+        items=np.zeros(
+            (n_frames, max(_n_blocks(level, cut, most) for level, cut in firsts)), np.int32
+        ),
+        tables=table,
+        cuts=cuts,
+        masks=random_words(seed, "checks", N_CHECKS * most).reshape(most, N_CHECKS),
+        budget=schedule.budget,
+        spare=np.zeros(64, np.uint64),
+        errors=np.zeros(most * 64, np.int32),
+    )
+
+
+def _n_blocks(level: int, cut: int, n_words: int) -> int:
+    return cut.bit_count() * (n_words, n_words // GROUP_WORDS, 1)[level]
 
 
 def _aligned_zeros(shape: tuple[int, ...]) -> NDArray[np.uint64]:
-    # The four words of a key word then never straddle two cache lines.
+    # What is known of a word then never straddles two cache lines.
     size = math.prod(shape)
     raw = np.zeros(size + 8, np.uint64)
     skip = -raw.ctypes.data % 64 // 8
@@ -241,6 +275,6 @@ def _aligned_zeros(shape: tuple[int, ...]) -> NDArray[np.uint64]:
 
 
 def _most_asked(batch: _Batch) -> int:
-    """Room for the parities of any round: a frame asks one per block, or several for a few."""
-    n_frames, n_items, _ = batch.items.shape
-    return int(n_frames) * max(int(n_items), N_CHECKS, 2**_kernels.MAX_LEVELS)
+    """Room for the parities of any round: a frame asks about one bit in two at most."""
+    n_frames, _, n_words, _ = batch.leaf.shape
+    return int(n_frames * n_words * 32 + 64 * batch.group.shape[0])

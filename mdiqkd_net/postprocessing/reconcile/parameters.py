@@ -1,18 +1,22 @@
 """Block sizes of Cascade, found by `python -m mdiqkd_net.postprocessing.reconcile.sweep`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Final
+from typing import Final, Literal
 
 from mdiqkd_net.errors import LocalProtocolError
 
+Profile = Literal["low_leak", "low_rounds"]
+
 N_CHECKS: Final = 16
-"""Parities of random halves of a frame that are compared at the end.
+"""Parities of random halves of a group of frames that are compared at the end.
 
 Each sees a pattern of errors that all passes have missed with probability 1/2.
 """
 
-MAX_LOG_SIZE: Final = 16
+LEAST_BLOCK_BITS: Final = 2
+MOST_BLOCK_BITS: Final = 2**16
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,73 +24,166 @@ class Schedule:
     """How Cascade goes about a batch.
 
     Attributes:
-        log_sizes: log2 of the block size of each pass.
-        parallel: Most odd blocks of a frame that are searched in all passes at once. One pass at
-            a time leaks less, for no error is sought twice, but takes more rounds.
-        wide: If 1, a frame with a single odd block asks four levels of its tree in one round;
-            if 2, one with two asks two levels as well. Both cost parities and save rounds.
+        block_bits: Size of the blocks of each pass, rounded to what divides words, rows of 64
+            words, or frames.
+        budget: Odd blocks are cut in 4 or 8 instead of in 2 as long as a frame then has no more
+            than so many pieces. It costs parities and saves rounds.
     """
 
-    log_sizes: tuple[int, ...]
-    parallel: int
-    wide: int
+    block_bits: tuple[int, ...]
+    budget: int = 0
 
     def __post_init__(self) -> None:
-        rising = sorted(self.log_sizes) == list(self.log_sizes)
-        if len(self.log_sizes) < 2 or self.log_sizes[0] < 2 or not rising:
+        sizes = self.block_bits
+        legal = all(LEAST_BLOCK_BITS <= size <= MOST_BLOCK_BITS for size in sizes)
+        if len(sizes) < 2 or not legal or sorted(sizes) != list(sizes):
             raise LocalProtocolError(
-                f"log_sizes: found {self.log_sizes}; allowed: two or more, none below 2, rising"
+                f"block_bits: found {sizes}; allowed: two or more, rising, "
+                f"{LEAST_BLOCK_BITS} to {MOST_BLOCK_BITS}"
             )
 
-    @property
-    def widths(self) -> tuple[int, int, int]:
-        """Up to how many odd blocks of a frame 2, 3 and 4 levels are asked in one round."""
-        return (self.wide, min(self.wide, 1), min(self.wide, 1))
+
+def first_leaves(block_bits: int, n_rows: int) -> tuple[int, int]:
+    """The blocks of a pass over a frame of `n_rows` rows of 64 words.
+
+    Returns their level in the terms of `_leaves`, and START of each word, each row, or the frame.
+    A block above level 0 has two units at least.
+    """
+    if block_bits <= 90:
+        level, n_units, n_blocks = 0, 64, min(32, round(64 / block_bits))
+    elif block_bits <= 5800 or n_rows == 1:
+        level, n_units, n_blocks = 1, 64, min(32, max(1, round(4096 / block_bits)))
+    else:
+        level, n_units = 2, n_rows
+        n_blocks = max(1, min(n_rows // 2, round(4096 * n_rows / block_bits)))
+    return level, sum(1 << (i * n_units // n_blocks) for i in range(n_blocks))
 
 
-TABLE: Final = (
-    (0.0005, Schedule((11, 13, 15), 0, 0)),
-    (0.001, Schedule((10, 11, 15), 0, 0)),
-    (0.002, Schedule((9, 10, 14), 0, 0)),
-    (0.003, Schedule((8, 9, 13), 0, 0)),
-    (0.004, Schedule((8, 9, 13), 0, 0)),
-    (0.005, Schedule((7, 9, 13), 0, 1)),
-    (0.006, Schedule((7, 8, 13), 0, 0)),
-    (0.0075, Schedule((7, 8, 13), 0, 0)),
-    (0.009, Schedule((6, 8, 13), 0, 0)),
-    (0.011, Schedule((6, 8, 12), 0, 2)),
-    (0.013, Schedule((6, 8, 13), 0, 2)),
-    (0.016, Schedule((6, 7, 13), 0, 0)),
-    (0.02, Schedule((5, 7, 13), 0, 0)),
-    (0.024, Schedule((5, 7, 11), 0, 2)),
-    (0.028, Schedule((5, 6, 10), 0, 2)),
-    (0.034, Schedule((5, 6, 10), 0, 2)),
-    (0.04, Schedule((5, 6, 10), 0, 2)),
-    (0.048, Schedule((4, 6, 10), 0, 2)),
-    (0.057, Schedule((4, 5, 9), 0, 2)),
-    (0.068, Schedule((4, 5, 9), 0, 2)),
-    (0.08, Schedule((4, 5, 9), 0, 2)),
-    (0.095, Schedule((3, 5, 9), 0, 2)),
-    (0.115, Schedule((3, 5, 7), 16, 2)),
-    (0.14, Schedule((2, 5, 9), 0, 2)),
+TABLE: Final[tuple[tuple[float, Mapping[Profile, Schedule]], ...]] = (
+    (
+        0.0005,
+        {
+            "low_leak": Schedule((1365, 4096, 16384), 0),
+            "low_rounds": Schedule((1365, 4096, 16384), 0),
+        },
+    ),
+    (
+        0.001,
+        {
+            "low_leak": Schedule((1024, 4096, 16384), 0),
+            "low_rounds": Schedule((683, 4096, 16384), 0),
+        },
+    ),
+    (
+        0.002,
+        {
+            "low_leak": Schedule((683, 2048, 16384), 0),
+            "low_rounds": Schedule((341, 1365, 8192), 0),
+        },
+    ),
+    (
+        0.003,
+        {
+            "low_leak": Schedule((341, 2048, 10923), 0),
+            "low_rounds": Schedule((228, 1024, 16384), 4),
+        },
+    ),
+    (
+        0.004,
+        {
+            "low_leak": Schedule((216, 1024, 6554), 4),
+            "low_rounds": Schedule((178, 683, 8192), 4),
+        },
+    ),
+    (
+        0.005,
+        {
+            "low_leak": Schedule((205, 1024, 6554), 4),
+            "low_rounds": Schedule((141, 683, 9362), 4),
+        },
+    ),
+    (
+        0.006,
+        {
+            "low_leak": Schedule((117, 585, 7282), 4),
+            "low_rounds": Schedule((117, 455, 10923), 4),
+        },
+    ),
+    (
+        0.0075,
+        {
+            "low_leak": Schedule((114, 455, 4096), 4),
+            "low_rounds": Schedule((114, 455, 10923), 4),
+        },
+    ),
+    (
+        0.009,
+        {
+            "low_leak": Schedule((111, 455, 4096), 4),
+            "low_rounds": Schedule((64, 315, 7282), 0),
+        },
+    ),
+    (
+        0.01,
+        {
+            "low_leak": Schedule((100, 410, 9362), 4),
+            "low_rounds": Schedule((64, 455, 4096), 0),
+        },
+    ),
+    (
+        0.013,
+        {
+            "low_leak": Schedule((64, 512, 4096), 4),
+            "low_rounds": Schedule((64, 256, 4096), 8),
+        },
+    ),
+    (
+        0.02,
+        {
+            "low_leak": Schedule((64, 512, 5958), 0),
+            "low_rounds": Schedule((32, 186, 4096), 8),
+        },
+    ),
+    (
+        0.03,
+        {
+            "low_leak": Schedule((32, 178, 8192), 0),
+            "low_rounds": Schedule((32, 114, 2048), 0),
+        },
+    ),
+    (
+        0.05,
+        {
+            "low_leak": Schedule((16, 137, 6554), 0),
+            "low_rounds": Schedule((16, 64, 1365), 8),
+        },
+    ),
+    (
+        0.08,
+        {
+            "low_leak": Schedule((16, 64, 4096), 4),
+            "low_rounds": Schedule((9, 64, 819), 8),
+        },
+    ),
 )
 """Schedules by the QBER for which they were found."""
 
 
-def schedule_for(qber: float) -> Schedule:
+def schedule_for(qber: float, profile: Profile = "low_leak") -> Schedule:
     """The schedule of the nearest QBER of the table, on a logarithmic scale.
 
     Below the table blocks grow in inverse proportion to the QBER; above, the last row serves.
     Only products are compared, so that both users find the same row whatever their math library.
     """
-    least, schedule = TABLE[0]
+    least, row = TABLE[0]
     if qber < least:
-        doublings = 0
-        while doublings < MAX_LOG_SIZE and 2.0 * (2.0**doublings * qber) ** 2 < least * least:
-            doublings += 1
-        sizes = tuple(min(s + doublings, MAX_LOG_SIZE) for s in schedule.log_sizes)
-        return replace(schedule, log_sizes=sizes)
-    for (low, schedule), (high, _) in pairwise(TABLE):
+        factor = 1
+        while factor < MOST_BLOCK_BITS and 2.0 * (factor * qber) ** 2 < least * least:
+            factor *= 2
+        schedule = row[profile]
+        sizes = tuple(min(size * factor, MOST_BLOCK_BITS) for size in schedule.block_bits)
+        return replace(schedule, block_bits=sizes)
+    for (low, row), (high, _) in pairwise(TABLE):
         if qber * qber < low * high:
-            return schedule
-    return TABLE[-1][1]
+            return row[profile]
+    return TABLE[-1][1][profile]

@@ -1,14 +1,14 @@
 """Search for the block sizes of `parameters.TABLE`: prints one row per schedule that was tried.
 
 `python -m mdiqkd_net.postprocessing.reconcile.sweep 0.01 0.02` tries the neighborhood of useful
-sizes for each QBER. A row has QBER, log2 sizes, `parallel`, `wide`, efficiency f, rounds, key bits
-left unequal, and cost = f + 1e-4 rounds: a hundred rounds are worth one per cent of the leak. The
-cheapest row of each QBER among those with at most 200 rounds comes last, marked `best`. Seeds are
-fixed.
+sizes for each QBER. A row has QBER, block sizes, budget, efficiency f, rounds, and key bits left
+unequal. The choice of each profile comes last: `low_leak` is the row of fewest rounds among those
+with an f of `f_limit` at most, or the row of least f if there is none; `low_rounds` is the row of
+least f + 1e-4 rounds, so a hundred rounds are worth one per cent of the leak. Seeds are fixed.
 
-With `--table` it measures the schedules in use instead, on `--batches` batches for each QBER: f,
-the fewest and most rounds, key bits left unequal, and key bits per second of CPU time, both users
-together in one thread.
+With `--table PROFILE` it measures the schedules in use instead, on `--batches` batches for each
+QBER: f, the fewest and most rounds, frames with bits left unequal, and key bits per second of CPU
+time, both users together in one thread.
 """
 
 import argparse
@@ -22,15 +22,16 @@ import numpy as np
 
 from mdiqkd_net.postprocessing.leak import efficiency
 from mdiqkd_net.postprocessing.reconcile.cascade import Cascade
-from mdiqkd_net.postprocessing.reconcile.parameters import Schedule
+from mdiqkd_net.postprocessing.reconcile.parameters import Profile, Schedule, schedule_for
 
 ROUND_COST = 1e-4
-ROUNDS_MAX = 200
 FRAME_BITS = 2**16
+SEED = 7
+LIMITS = ((0.02, 1.0345), (0.03, 1.0395), (0.05, 1.0495), (0.08, 1.0695), (0.14, 1.11))
 
 
 class Trial(NamedTuple):
-    """One batch: f at the true error rate, rounds, key bits left unequal, CPU time of both."""
+    """One batch: f at the true error rate, rounds, frames left unequal, CPU time of both."""
 
     f: float
     rounds: int
@@ -38,7 +39,12 @@ class Trial(NamedTuple):
     cpu_s: float
 
 
-def trial(qber: float, schedule: Schedule | None, n_bits: int, seed: int) -> Trial:
+def f_limit(qber: float) -> float:
+    """The most that `low_leak` may leak: linear between the points of `LIMITS`."""
+    return float(np.interp(qber, [q for q, _ in LIMITS], [f for _, f in LIMITS]))
+
+
+def trial(qber: float, schedule: Schedule, n_bits: int, seed: int) -> Trial:
     """Reconcile one random batch, both users in this thread."""
     rng = np.random.default_rng(seed)
     alice = rng.integers(0, 2, n_bits, dtype=np.uint8)
@@ -53,44 +59,55 @@ def trial(qber: float, schedule: Schedule | None, n_bits: int, seed: int) -> Tri
     while messages[0] is not None and messages[1] is not None:
         messages = (a.receive(messages[1]), b.receive(messages[0]))
     cpu_s = time.process_time() - start
-    unequal = int(np.count_nonzero(alice != b.bits))
+    unequal = np.unique(np.flatnonzero(alice != b.bits) // FRAME_BITS).size
     return Trial(efficiency(a.leak_bits, n_bits, float(errors.mean())), a.rounds, unequal, cpu_s)
 
 
 def candidates(qber: float) -> Iterator[Schedule]:
-    """Schedules worth trying: first blocks of 0.2 to 1.3 expected errors, then larger ones."""
-    for first in range(2, 13):
-        if not 0.2 <= qber * 2**first <= 1.3:
-            continue
-        for second in range(first + 1, first + 4):
-            for third in sorted({second + 2, second + 4, 13}):
-                if second < third <= 15:
-                    for parallel, wide in ((0, 0), (0, 1), (0, 2), (16, 0), (16, 2)):
-                        yield Schedule((first, second, third), parallel, wide)
+    """Schedules worth trying: first blocks of about one expected error, then larger ones."""
+    seen = set()
+    for errors in (0.7, 0.85, 1.0, 1.28):
+        first = errors / qber
+        for second in (first * 4, first * 5.3, first * 8):
+            for third in (second * 6, second * 12, second * 24, second * 48):
+                sizes = tuple(round(min(size, 16384)) for size in (first, second, third))
+                realized = tuple(_realized(size) for size in sizes)
+                if realized in seen:
+                    continue
+                seen.add(realized)
+                for budget in (0, 4, 8, 16):
+                    yield Schedule(realized, budget)
+
+
+def _realized(size: int) -> int:
+    unit = 64 if size <= 90 else 4096 if size <= 5800 else FRAME_BITS
+    return max(2, round(unit / max(1, round(unit / size))))
 
 
 def search(qber: float, n_frames: int) -> Iterator[str]:
-    """Try all candidates for one error rate; rows as they come, the best again at the end."""
-    best: tuple[bool, float, str] | None = None
+    """Try all candidates for one error rate; rows as they come, the choices at the end."""
+    leaks: list[tuple[int, bool, float, str]] = []
+    rounds: list[tuple[int, float, str]] = []
     for schedule in candidates(qber):
-        f, rounds, unequal, _ = trial(qber, schedule, n_frames * FRAME_BITS, seed=7)
-        cost = f + ROUND_COST * rounds
+        found = trial(qber, schedule, n_frames * FRAME_BITS, SEED)
         row = (
-            f"{qber} {schedule.log_sizes} {schedule.parallel} {schedule.wide} "
-            f"f={f:.4f} rounds={rounds} unequal={unequal} cost={cost:.4f}"
+            f"{qber} {schedule.block_bits} {schedule.budget} "
+            f"f={found.f:.4f} rounds={found.rounds} unequal={found.unequal}"
         )
         yield row
-        ranked = (rounds > ROUNDS_MAX, cost, row)
-        best = min(best, ranked) if best else ranked
-    if best:
-        yield f"best {best[2]}"
+        above = found.f > f_limit(qber)
+        leaks.append((found.unequal, above, found.f if above else found.rounds, row))
+        rounds.append((found.unequal, found.f + ROUND_COST * found.rounds, row))
+    yield f"low_leak {min(leaks)[-1]}"
+    yield f"low_rounds {min(rounds)[-1]}"
 
 
-def measure(qber: float, n_frames: int, n_batches: int) -> str:
+def measure(qber: float, profile: Profile, n_frames: int, n_batches: int) -> str:
     """One row on the schedule in use for one error rate."""
     n_bits = n_frames * FRAME_BITS
-    trial(qber, None, FRAME_BITS, seed=0)  # compiles, or loads what was compiled
-    trials = [trial(qber, None, n_bits, seed=1000 + batch) for batch in range(n_batches)]
+    schedule = schedule_for(qber, profile)
+    trial(qber, schedule, FRAME_BITS, seed=0)  # compiles, or loads what was compiled
+    trials = [trial(qber, schedule, n_bits, seed=1000 + batch) for batch in range(n_batches)]
     rounds = [t.rounds for t in trials]
     return (
         f"{qber} f={statistics.fmean(t.f for t in trials):.4f} "
@@ -105,12 +122,16 @@ def main(argv: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("qber", type=float, nargs="+")
     parser.add_argument("--frames", type=int, default=32, help="frames of a batch")
-    parser.add_argument("--table", action="store_true", help="measure the schedules in use")
+    parser.add_argument(
+        "--table", choices=("low_leak", "low_rounds"), help="measure the schedules in use"
+    )
     parser.add_argument("--batches", type=int, default=10, help="batches measured per QBER")
     args = parser.parse_args(argv)
     for qber in args.qber:
         rows = (
-            [measure(qber, args.frames, args.batches)] if args.table else search(qber, args.frames)
+            [measure(qber, args.table, args.frames, args.batches)]
+            if args.table
+            else search(qber, args.frames)
         )
         for row in rows:
             sys.stdout.write(row + "\n")
