@@ -15,7 +15,7 @@ N_PULSES = 40_000_000
 
 @pytest.fixture
 def small_groups(monkeypatch):
-    monkeypatch.setattr(verifying, "GROUP_BITS", 100_000)
+    monkeypatch.setattr(verifying, "GROUP_BITS", 10_000)
 
 
 def break_bits(monkeypatch, places):
@@ -61,7 +61,7 @@ def test_a_wrong_group_is_disclosed_and_the_block_lives(small_groups, monkeypatc
     # Bob's true errors are counted; his misses were made up by this test.
     assert triangle.bob.report("block.key")["qber_z"] == whole["qber_z"] == less["qber_z"]
     # All bits of the group are charged, one by one, on top of what the honest block pays.
-    assert whole["secret_bits"] - less["secret_bits"] == 100_000
+    assert whole["secret_bits"] - less["secret_bits"] == 10_000
 
 
 def test_a_key_of_one_group_has_one_tag_and_dies_with_it(monkeypatch):
@@ -82,7 +82,7 @@ def test_a_key_of_one_group_has_one_tag_and_dies_with_it(monkeypatch):
             "alice",
             m.Disclose,
             {"bits": m.Bulk(n=8, t="b1", v=b"\0")},
-            "disclosed: found 8 bits; allowed: 100000",
+            "disclosed: found 8 bits; allowed: 10000",
         ),
     ],
 )

@@ -138,10 +138,24 @@ TABLE: Final[tuple[tuple[float, Mapping[Profile, Schedule]], ...]] = (
         },
     ),
     (
+        0.016,
+        {
+            "low_leak": Schedule((64, 256, 5958), 0),
+            "low_rounds": Schedule((64, 178, 8192), 4),
+        },
+    ),
+    (
         0.02,
         {
             "low_leak": Schedule((64, 512, 5958), 0),
             "low_rounds": Schedule((32, 186, 4096), 8),
+        },
+    ),
+    (
+        0.024,
+        {
+            "low_leak": Schedule((32, 293, 4096), 4),
+            "low_rounds": Schedule((32, 117, 4096), 0),
         },
     ),
     (
@@ -152,10 +166,38 @@ TABLE: Final[tuple[tuple[float, Mapping[Profile, Schedule]], ...]] = (
         },
     ),
     (
+        0.034,
+        {
+            "low_leak": Schedule((32, 152, 7282), 0),
+            "low_rounds": Schedule((32, 117, 4096), 8),
+        },
+    ),
+    (
+        0.04,
+        {
+            "low_leak": Schedule((32, 256, 5958), 4),
+            "low_rounds": Schedule((16, 93, 2048), 8),
+        },
+    ),
+    (
+        0.048,
+        {
+            "low_leak": Schedule((16, 141, 6554), 0),
+            "low_rounds": Schedule((16, 64, 1024), 8),
+        },
+    ),
+    (
         0.05,
         {
             "low_leak": Schedule((16, 137, 6554), 0),
             "low_rounds": Schedule((16, 64, 1365), 8),
+        },
+    ),
+    (
+        0.057,
+        {
+            "low_leak": Schedule((16, 120, 4096), 4),
+            "low_rounds": Schedule((16, 64, 819), 8),
         },
     ),
     (
