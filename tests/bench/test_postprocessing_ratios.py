@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 
 from mdiqkd_net.postprocessing.reconcile.cascade import Cascade
 
@@ -67,19 +68,22 @@ def plain_cascade(alice: np.ndarray, bob: np.ndarray, qber: float) -> np.ndarray
     return bob
 
 
-def test_cascade_against_a_plain_one():
-    qber = 0.02
+# The explanation page has what was measured; less than a half of that is asserted.
+@pytest.mark.parametrize(
+    ("qber", "least"), [(0.005, 12), (0.01, 18), (0.02, 20), (0.03, 24), (0.05, 24), (0.08, 24)]
+)
+def test_cascade_against_a_plain_one(qber, least):
     rng = np.random.default_rng(3)
-    n_plain, n_ours = 20_000, 2**21
+    n_plain, n_ours = 20_000, 2**22
     alice = rng.integers(0, 2, n_ours, dtype=np.uint8)
     bob = alice ^ (rng.random(n_ours) < qber).astype(np.uint8)
     small = alice[:n_plain], bob[:n_plain]
     assert np.array_equal(reconcile(alice, bob, qber), alice)
-    assert np.count_nonzero(plain_cascade(*small, qber) != small[0]) <= 4
+    assert np.count_nonzero(plain_cascade(*small, qber) != small[0]) <= 8
     ours = n_ours / cpu_seconds(lambda: reconcile(alice, bob, qber), 3)
     plain = n_plain / cpu_seconds(lambda: plain_cascade(*small, qber), 3)
     print(  # noqa: T201
-        f"\ncascade, both users, QBER 2 %: {ours / 1e6:.1f} Mbit/s; "
+        f"\ncascade, both users, QBER {qber:.1%}: {ours / 1e6:.1f} Mbit/s; "
         f"plain numpy: {plain / 1e6:.3f} Mbit/s; ratio {ours / plain:.0f}"
     )
-    assert ours > 10 * plain
+    assert ours > least * plain

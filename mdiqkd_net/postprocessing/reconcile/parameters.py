@@ -78,13 +78,13 @@ TABLE: Final[tuple[tuple[float, Mapping[Profile, Schedule]], ...]] = (
         0.002,
         {
             "low_leak": Schedule((683, 2048, 16384), 0),
-            "low_rounds": Schedule((341, 1365, 8192), 0),
+            "low_rounds": Schedule((341, 1365, 8192), 4),
         },
     ),
     (
         0.003,
         {
-            "low_leak": Schedule((341, 2048, 10923), 0),
+            "low_leak": Schedule((341, 2048, 10923), 4),
             "low_rounds": Schedule((228, 1024, 16384), 4),
         },
     ),
@@ -92,7 +92,7 @@ TABLE: Final[tuple[tuple[float, Mapping[Profile, Schedule]], ...]] = (
         0.004,
         {
             "low_leak": Schedule((216, 1024, 6554), 4),
-            "low_rounds": Schedule((178, 683, 8192), 4),
+            "low_rounds": Schedule((178, 683, 8192), 0),
         },
     ),
     (
@@ -161,21 +161,21 @@ TABLE: Final[tuple[tuple[float, Mapping[Profile, Schedule]], ...]] = (
     (
         0.03,
         {
-            "low_leak": Schedule((32, 178, 8192), 0),
+            "low_leak": Schedule((32, 228, 4096), 4),
             "low_rounds": Schedule((32, 114, 2048), 0),
         },
     ),
     (
         0.034,
         {
-            "low_leak": Schedule((32, 152, 7282), 0),
+            "low_leak": Schedule((32, 205, 9362), 0),
             "low_rounds": Schedule((32, 117, 4096), 8),
         },
     ),
     (
         0.04,
         {
-            "low_leak": Schedule((32, 256, 5958), 4),
+            "low_leak": Schedule((32, 256, 5958), 0),
             "low_rounds": Schedule((16, 93, 2048), 8),
         },
     ),
@@ -197,14 +197,28 @@ TABLE: Final[tuple[tuple[float, Mapping[Profile, Schedule]], ...]] = (
         0.057,
         {
             "low_leak": Schedule((16, 120, 4096), 4),
-            "low_rounds": Schedule((16, 64, 819), 8),
+            "low_rounds": Schedule((16, 64, 1024), 8),
+        },
+    ),
+    (
+        0.068,
+        {
+            "low_leak": Schedule((16, 117, 4096), 4),
+            "low_rounds": Schedule((16, 64, 455), 8),
         },
     ),
     (
         0.08,
         {
-            "low_leak": Schedule((16, 64, 4096), 4),
+            "low_leak": Schedule((16, 128, 4096), 4),
             "low_rounds": Schedule((9, 64, 819), 8),
+        },
+    ),
+    (
+        0.095,
+        {
+            "low_leak": Schedule((9, 64, 4096), 0),
+            "low_rounds": Schedule((9, 32, 819), 16),
         },
     ),
 )

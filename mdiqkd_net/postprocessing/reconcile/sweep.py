@@ -27,7 +27,7 @@ from mdiqkd_net.postprocessing.reconcile.parameters import Profile, Schedule, sc
 ROUND_COST = 1e-4
 FRAME_BITS = 2**16
 SEED = 7
-LIMITS = ((0.02, 1.0345), (0.03, 1.0395), (0.05, 1.0495), (0.08, 1.0695), (0.14, 1.11))
+LIMITS = ((0.02, 1.0345), (0.03, 1.039), (0.05, 1.0485), (0.08, 1.0685), (0.14, 1.11))
 
 
 class Trial(NamedTuple):
