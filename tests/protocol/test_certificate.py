@@ -10,7 +10,7 @@ from mdiqkd_net.estimation.analysis import Analysis
 from mdiqkd_net.estimation.certificate.design import LABEL
 from mdiqkd_net.params import Link, Security, UserLink
 from mdiqkd_net.planning.prediction import design_of
-from mdiqkd_net.protocol.ripening import LEAK_MODEL
+from mdiqkd_net.protocol.reconciling import LEAK_MODEL
 from mdiqkd_net.wire import messages as m
 
 N_PULSES = 12_000_000

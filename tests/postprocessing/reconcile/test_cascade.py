@@ -57,8 +57,9 @@ def run(a, b, after_round=None):
 
 
 # The most that the profile may leak on average, as measured over 3000 frames (see the explanation
-# page), plus 0.004: the mean of 48 frames scatters by less than 0.0008, five times less.
-LIMITS = [(0.005, 1.039), (0.01, 1.039), (0.02, 1.039), (0.03, 1.044), (0.05, 1.054), (0.08, 1.074)]
+# page), plus 0.007: the mean of 48 frames scatters by 0.0013 at 0.5 % and by 0.0005 at 5 %, so this
+# is five standard deviations and more.
+LIMITS = [(0.005, 1.042), (0.01, 1.042), (0.02, 1.042), (0.03, 1.047), (0.05, 1.057), (0.08, 1.077)]
 
 
 @pytest.mark.parametrize(("qber", "f_limit"), LIMITS)
@@ -288,7 +289,7 @@ def test_what_is_known_is_true_after_every_round(schedule, monkeypatch):
     seen = set()
 
     def check():
-        if a.rounds > 20 and a.rounds % 7:
+        if a.rounds > 20 and a.rounds % 40:
             return  # most rounds of the long tail look alike
         for name in ("record", "group", "upper"):
             left, right = getattr(a._batch, name), getattr(b._batch, name)
