@@ -21,6 +21,7 @@ VERBS: Final = {
     "node": "run one node of a site: charles, or an endpoint",
     "keyrate": "finite-key analysis of measured counts, or prediction for a link",
     "plan": "plan a network: rates, times, margins, detectors, costs, demands",
+    "physics": "check the simulated light against closed forms, or time it",
     "keys": "look at a node's key store, or take keys from it",
     "pki": "make certificates and one-time pads for the nodes of a network",
 }

@@ -1,7 +1,8 @@
 """The plot of a sweep: the finite key, and the two limits that it is measured against."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +11,7 @@ from mdiqkd_net.errors import ConfigError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from mdiqkd_net.planning.prediction import Result
 
@@ -33,6 +35,9 @@ ASYMPTOTIC: Final = "#d9822b"
 LIMIT: Final = "#8a8f98"
 INK: Final = "#2b2f36"
 
+COLORS: Final = (KEY, ASYMPTOTIC, "#3c8d5a", "#9b4f96")
+"""Of curves that stand side by side."""
+
 _SUPERSCRIPT: Final = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 _DECADES_BELOW: Final = 0.4
 
@@ -54,21 +59,28 @@ def check_plot(path: Path) -> None:
         ) from None
 
 
-def draw(path: Path, rows: Sequence["Result"]) -> None:
-    """Draw the rows of a sweep (one at least) into a PNG, SVG or PDF file."""
+@contextmanager
+def figure(path: Path, width: float, height: float) -> "Iterator[Figure]":
+    """A figure in the look of the house, saved on leaving; width and height in inches."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    rows = sorted(rows, key=lambda row: float(row["value"]))
     with mpl.rc_context({"font.size": 10.5, "svg.hashsalt": "mdiqkd", "axes.edgecolor": INK}):
-        figure = Figure(figsize=(7.6, 4.9), layout="constrained")
-        axes = figure.add_subplot()
+        sheet = Figure(figsize=(width, height), layout="constrained")
+        yield sheet
+        sheet.savefig(path, dpi=160)
+
+
+def draw(path: Path, rows: Sequence["Result"]) -> None:
+    """Draw the rows of a sweep (one at least) into a PNG, SVG or PDF file."""
+    rows = sorted(rows, key=lambda row: float(row["value"]))
+    with figure(path, 7.6, 4.9) as sheet:
+        axes = sheet.add_subplot()
         if "bits_wanted" in rows[0]:
             _times(axes, rows)
         else:
             _curves(axes, rows)
         _frame(axes, rows)
-        figure.savefig(path, dpi=160)
 
 
 def _curves(axes: "Axes", rows: Sequence["Result"]) -> None:

@@ -1,0 +1,1 @@
+"""Experiments on the simulated light whose outcome is known in closed form."""
