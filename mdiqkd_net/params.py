@@ -253,6 +253,8 @@ class ReceiverParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Share of Alice's light that goes to detector 0, and of Bob's to detector 1."""
     bin_separation_s: Positive | None = None
     """From the early to the late bin; half a pulse period if left out."""
+    attack: str | None = None
+    """A hostile relay of `physics.attacks` in place of this one, which it pretends to be."""
 
     def __post_init__(self) -> None:
         if self.efficiency <= 1.0 < self.efficiency * self.efficiency_ratio:

@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     check.add_argument(
         "--events", type=int, default=200_000, metavar="N", help="to count in each case (200000)"
     )
+    check.add_argument(
+        "--level", metavar="NAME", help="coincidence, click, tag (default: each at its cheapest)"
+    )
     check.add_argument("--seed", type=int, default=1, metavar="N", help="replays bit for bit (1)")
     check.add_argument(
         "--repeats", type=int, default=1, metavar="N", help="of each experiment, pooled (1)"
@@ -46,6 +50,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     bench = actions.add_parser("bench", parents=[common], help="pulses per second on this machine")
     bench.add_argument(
         "--events", type=int, default=2_000_000, metavar="N", help="at each loss (2000000)"
+    )
+    bench.add_argument(
+        "--level", action="append", metavar="NAME", help="repeatable (default: all of them)"
     )
     bench.add_argument("--processes", type=int, default=1, metavar="N", help="at the same time (1)")
 
@@ -61,24 +68,27 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> int:
     from mdiqkd_net.laboratory.check import LEAST_P, check
-    from mdiqkd_net.laboratory.experiments import EXPERIMENTS
     from mdiqkd_net.laboratory.finding import pooled
 
-    for name in args.experiments:
-        if name not in EXPERIMENTS:
-            raise ConfigError(f"experiment: found {name!r}; allowed: {', '.join(EXPERIMENTS)}")
     if args.seed < 0:
         raise ConfigError(f"--seed: found {args.seed}; allowed: 0 or greater")
     if args.plot is not None:
         from mdiqkd_net.cli._keyrate_plot import check_plot
 
         check_plot(args.plot)
-    names = list(dict.fromkeys(args.experiments)) or list(EXPERIMENTS)
+    names = _chosen(args.experiments, args.level)
     findings: list[Finding] = []
     started = time.monotonic()
     total = len(names) * args.repeats
     for done, found in enumerate(
-        check(names, seed=args.seed, n_events=args.events, repeats=args.repeats, jobs=args.jobs),
+        check(
+            names,
+            seed=args.seed,
+            n_events=args.events,
+            level=args.level,
+            repeats=args.repeats,
+            jobs=args.jobs,
+        ),
         1,
     ):
         findings += found
@@ -122,23 +132,40 @@ def _check(args: argparse.Namespace) -> int:
     return 0 if agrees else EXIT_DISAGREES
 
 
+def _chosen(experiments: Sequence[str], level: str | None) -> list[str]:
+    """The experiments to run: those that were named, or all that have the level."""
+    from mdiqkd_net.laboratory.experiments import EXPERIMENTS
+    from mdiqkd_net.physics.levels import AVAILABLE
+
+    if level is not None and level not in AVAILABLE:
+        raise ConfigError(f"--level: found {level!r}; allowed: {', '.join(AVAILABLE)}")
+    for name in experiments:
+        if name not in EXPERIMENTS:
+            raise ConfigError(f"experiment: found {name!r}; allowed: {', '.join(EXPERIMENTS)}")
+        levels = EXPERIMENTS[name].levels
+        if level is not None and level not in levels:
+            raise ConfigError(f"--level: found {level!r}; allowed for {name}: {', '.join(levels)}")
+    return list(dict.fromkeys(experiments)) or [
+        name for name, e in EXPERIMENTS.items() if level is None or level in e.levels
+    ]
+
+
 def _findings_table(findings: "list[Finding]") -> "Table":
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(title="Simulation against closed form")
+    table = Table(title="Simulation against closed form", box=SIMPLE_HEAD)
     for heading in ("experiment", "case", "level"):
-        table.add_column(heading)
-    for heading in ("pulses", "events", "chi-square", "of", "p"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, no_wrap=True)
+    for heading in ("events", "chi-square", "p"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for f in findings:
         table.add_row(
             f.experiment,
             f.case,
             f.level,
-            f"{f.n_pulses:.4g}",
             f"{f.n_events}",
-            f"{f.chi_square:.1f}",
-            f"{f.degrees}",
+            f"{f.chi_square:.1f} / {f.degrees}",
             f"{f.p_value:.3g}",
         )
     return table
@@ -146,8 +173,13 @@ def _findings_table(findings: "list[Finding]") -> "Table":
 
 def _bench(args: argparse.Namespace) -> int:
     from mdiqkd_net.laboratory.bench import bench
+    from mdiqkd_net.physics.levels import AVAILABLE
 
-    speeds = bench(n_events=args.events, n_processes=args.processes)
+    levels = args.level or AVAILABLE
+    for level in levels:
+        if level not in AVAILABLE:
+            raise ConfigError(f"--level: found {level!r}; allowed: {', '.join(AVAILABLE)}")
+    speeds = bench(levels, n_events=args.events, n_processes=args.processes)
     if args.json:
         rows = [
             asdict(s)
@@ -163,19 +195,18 @@ def _bench(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title="Speed of the simulated light, settings of both users included")
-    table.add_column("level")
-    for heading in ("loss", "processes", "pulses", "events", "per core, /s", "all, /s", "ns/event"):
-        table.add_column(heading, justify="right")
+    table = Table(title="Simulated light, settings of both users included")
+    table.add_column("level", no_wrap=True)
+    for heading in ("loss", "processes", "pulses", "of a core", "of all", "ns/event"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for s in speeds:
         table.add_row(
             s.level,
             f"{s.loss_db:g} dB",
             f"{s.n_processes}",
-            f"{s.n_pulses:.3g}",
-            f"{s.n_events:.3g}",
-            f"{s.pulses_per_cpu_s:.2e}",
-            f"{s.pulses_per_s:.2e}",
+            f"{s.n_pulses:.1e}",
+            f"{s.pulses_per_cpu_s:.1e}/s",
+            f"{s.pulses_per_s:.1e}/s",
             f"{s.ns_per_event:.0f}",
         )
     Console(file=sys.stdout, highlight=False).print(table)

@@ -2,9 +2,10 @@
 
 import multiprocessing
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -52,38 +53,44 @@ class Speed:
 
 
 def bench(
-    *, n_events: int, n_processes: int = 1, losses_db: Sequence[float] = LOSSES_DB
+    levels: Sequence[str],
+    *,
+    n_events: int,
+    n_processes: int = 1,
+    losses_db: Sequence[float] = LOSSES_DB,
 ) -> list[Speed]:
     """Everything a block costs, both users' settings included; kernels are compiled before."""
-    found = []
-    for loss_db in losses_db:
-        link = link_at(loss_db)
-        link = msgspec.structs.replace(link, n_pulses=light.pulses_for(link, n_events))
-        if n_processes == 1:
-            _timed(msgspec.structs.replace(link, n_pulses=1000), 0)
-            started = time.perf_counter()
-            runs = [_timed(link, 0)]
-            wall_s = time.perf_counter() - started
-        else:
-            spawn = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(n_processes, mp_context=spawn) as pool:
-                warm = [msgspec.structs.replace(link, n_pulses=1000)] * n_processes
-                list(pool.map(_timed, warm, range(n_processes)))
-                started = time.perf_counter()
-                runs = list(pool.map(_timed, [link] * n_processes, range(n_processes)))
-                wall_s = time.perf_counter() - started
-        found.append(
-            Speed(
-                level="coincidence",
-                loss_db=loss_db,
-                n_pulses=link.n_pulses,
-                n_events=sum(events for events, _ in runs) / n_processes,
-                n_processes=n_processes,
-                cpu_s=sum(cpu_s for _, cpu_s in runs),
-                wall_s=wall_s,
-            )
-        )
-    return found
+    links = []
+    for level in levels:
+        for loss_db in losses_db:
+            link = light.at_level(link_at(loss_db), level)
+            n_pulses = light.pulses_for(link, n_events)
+            links.append((level, loss_db, msgspec.structs.replace(link, n_pulses=n_pulses)))
+    if n_processes == 1:
+        return [_measured(*case, 1, map) for case in links]
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(n_processes, mp_context=spawn) as pool:
+        return [_measured(*case, n_processes, pool.map) for case in links]
+
+
+def _measured(
+    level: str, loss_db: float, link: Link, n_processes: int, mapped: Callable[..., Any]
+) -> Speed:
+    seeds = range(n_processes)
+    warm = msgspec.structs.replace(link, n_pulses=1000)
+    list(mapped(_timed, [warm] * n_processes, seeds))
+    started = time.perf_counter()
+    runs = list(mapped(_timed, [link] * n_processes, seeds))
+    wall_s = time.perf_counter() - started
+    return Speed(
+        level=level,
+        loss_db=loss_db,
+        n_pulses=link.n_pulses,
+        n_events=sum(events for events, _ in runs) / n_processes,
+        n_processes=n_processes,
+        cpu_s=sum(cpu_s for _, cpu_s in runs),
+        wall_s=wall_s,
+    )
 
 
 def _timed(link: Link, seed: int) -> tuple[int, float]:

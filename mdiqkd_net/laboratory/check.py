@@ -13,7 +13,13 @@ LEAST_P: Final = 1e-4
 
 
 def check(
-    names: Sequence[str], *, seed: int, n_events: int, repeats: int = 1, jobs: int = 1
+    names: Sequence[str],
+    *,
+    seed: int,
+    n_events: int,
+    level: str | None = None,
+    repeats: int = 1,
+    jobs: int = 1,
 ) -> Iterator[list[Finding]]:
     """Findings of each experiment and repeat, in order, as they come.
 
@@ -24,12 +30,13 @@ def check(
         names: Of `EXPERIMENTS`.
         seed: Non-negative.
         n_events: To count in each case, about.
+        level: At which to run all of them; None: each at its cheapest.
         repeats: How often each experiment is run.
         jobs: Processes.
     """
     places = list(EXPERIMENTS)
     tasks = [
-        (name, (seed, places.index(name), repeat), n_events)
+        (name, (seed, places.index(name), repeat), n_events, level or EXPERIMENTS[name].levels[0])
         for name in names
         for repeat in range(repeats)
     ]
@@ -41,6 +48,6 @@ def check(
         yield from pool.map(_one, tasks)
 
 
-def _one(task: tuple[str, tuple[int, ...], int]) -> list[Finding]:
-    name, seed, n_events = task
-    return EXPERIMENTS[name](seed, n_events)
+def _one(task: tuple[str, tuple[int, ...], int, str]) -> list[Finding]:
+    name, seed, n_events, level = task
+    return EXPERIMENTS[name].run(seed, n_events, level)

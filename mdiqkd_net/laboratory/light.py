@@ -1,8 +1,11 @@
 """Run a link's light through a simulated receiver, and count every pair of states and pattern."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,12 +21,15 @@ from mdiqkd_net.blocks import (
 from mdiqkd_net.devices.simulated import SimulatedReceiver
 from mdiqkd_net.params import Link, Source
 from mdiqkd_net.physics.expected import ACCEPTED, N_PATTERNS, state_click_probabilities
+from mdiqkd_net.physics.pair_optics import Arm, PairOptics, pair_optics
 from mdiqkd_net.physics.settings import SegmentSettings
-from mdiqkd_net.physics.time_bin import light_table
 
 Floats = NDArray[np.float64]
 
 Seed = tuple[int, ...]
+
+PULSE_RATE_HZ: Final = 1e9
+"""Of all experiments."""
 
 _PAIRS = N_STATES * N_STATES
 
@@ -46,13 +52,31 @@ class Tally:
     counts: NDArray[np.int64]
 
 
-def receiver_of(link: Link, seed: Seed) -> SimulatedReceiver:
-    """The simulated receiver of a link."""
+def optics_of(link: Link) -> PairOptics:
+    """What the link's light is, if nothing drifts."""
+    arms = Arm.of(link.alice), Arm.of(link.bob)
+    return pair_optics(link.receiver, arms, pulse_rate_hz=PULSE_RATE_HZ)
+
+
+def at_level(link: Link, level: str) -> Link:
+    """The link with its receiver simulated at another level."""
+    receiver = msgspec.structs.replace(link.receiver, level=level)
+    return msgspec.structs.replace(link, receiver=receiver)
+
+
+def receiver_of(
+    link: Link, seed: Seed, drifting: Callable[[Segment], PairOptics] | None = None
+) -> SimulatedReceiver:
+    """The simulated receiver of a link; `drifting` gives the optics of each segment."""
+    nominal = optics_of(link)
     return SimulatedReceiver(
-        receiver=link.receiver,
-        transmittances=(link.alice.transmittance, link.bob.transmittance),
-        light=(light_table(link.alice.source), light_table(link.bob.source)),
+        receiver=nominal.receiver,
+        transmittances=nominal.transmittances,
+        light=nominal.light,
+        phase=nominal.phase,
+        optics_of=drifting,
         seed=seed,
+        pulse_rate_hz=PULSE_RATE_HZ,
     )
 
 
@@ -63,27 +87,36 @@ def settings_of(source: Source, who: str, seed: Seed) -> SegmentSettings:
 
 def run(link: Link, seed: Seed) -> Tally:
     """Simulate a block of the link; the same seed gives the same counts."""
-    receiver = receiver_of(link, seed)
-    alice = settings_of(link.alice.source, "alice", seed)
-    bob = settings_of(link.bob.source, "bob", seed)
+    return run_segment(link, receiver_of(link, seed), Segment(0, 0, link.n_pulses), seed)
+
+
+def run_segment(link: Link, receiver: SimulatedReceiver, segment: Segment, seed: Seed) -> Tally:
+    """Simulate one segment."""
+    alice = settings_of(link.alice.source, "alice", (*seed, segment.number))
+    bob = settings_of(link.bob.source, "bob", (*seed, segment.number))
     counts = np.zeros(_PAIRS * N_PATTERNS, dtype=np.int64)
     n_candidates = 0
-    receiver.begin(Segment(0, 0, link.n_pulses))
+    receiver.begin(segment)
     while (batch := receiver.next_candidates()) is not None:
         n_candidates += batch.pulses.size
-        states = alice.states_at(batch.pulses), bob.states_at(batch.pulses)
+        states = alice.states_at(batch.asked), bob.states_at(batch.asked)
         clicks = receiver.detect(batch, *states)
-        at = np.searchsorted(batch.pulses, clicks.pulses)
-        cells = (N_STATES * states[0][at].astype(np.int64) + states[1][at]) * N_PATTERNS
+        at = alice.states_at(clicks.pulses).astype(np.int64), bob.states_at(clicks.pulses)
+        cells = (N_STATES * at[0] + at[1]) * N_PATTERNS
         counts += np.bincount(cells + clicks.patterns, minlength=counts.size)
-    return Tally(link.n_pulses, n_candidates, counts.reshape(N_STATES, N_STATES, N_PATTERNS))
+    shape = N_STATES, N_STATES, N_PATTERNS
+    return Tally(segment.n_pulses, n_candidates, counts.reshape(shape))
 
 
 def expected_counts(link: Link) -> Floats:
     """Closed form of `Tally.counts`; zero for patterns that are not reported."""
+    return weighted(link, link.n_pulses, state_click_probabilities(link))
+
+
+def weighted(link: Link, n_pulses: int, patterns: Floats) -> Floats:
+    """Expected counts of click patterns by pair of states, (7, 7, 16) in and out."""
     shares = np.outer(_shares(link.alice.source), _shares(link.bob.source))
-    chances = shares[..., None] * state_click_probabilities(link) * IN_BOTH_BINS
-    mean: Floats = link.n_pulses * chances
+    mean: Floats = n_pulses * shares[..., None] * patterns * IN_BOTH_BINS
     return mean
 
 

@@ -258,7 +258,7 @@ def _single_photon_pairs(link: Link, basis: Literal["x", "z"]) -> tuple[float, f
     yields = [0.0, 0.0]
     for bit_alice in (0, 1):
         for bit_bob in (0, 1):
-            landed = _landing_probabilities(
+            landed = landing_probabilities(
                 eta_alice,
                 eta_bob,
                 optics.light[0].modes[first + bit_alice],
@@ -270,13 +270,13 @@ def _single_photon_pairs(link: Link, basis: Literal["x", "z"]) -> tuple[float, f
                 wrong = (bit_alice == bit_bob) == opposite
                 for pattern in ACCEPTED[bell]:
                     yields[wrong] += 0.25 * sum(
-                        p * _with_dark_counts(occupied, pattern, receiver.dark_probability)
+                        p * with_dark_counts(occupied, pattern, receiver.dark_probability)
                         for occupied, p in landed.items()
                     )
     return yields[0], yields[1]
 
 
-def _landing_probabilities(
+def landing_probabilities(
     eta_alice: float, eta_bob: float, alice: Complex, bob: Complex, overlap: float
 ) -> dict[int, float]:
     """Probability of each set of gates (as a pattern) that the two photons reach."""
@@ -300,7 +300,7 @@ def _landing_probabilities(
     return landed
 
 
-def _with_dark_counts(occupied: int, pattern: int, dark: float) -> float:
+def with_dark_counts(occupied: int, pattern: int, dark: float) -> float:
     """Probability that dark counts turn lit gates into exactly this pattern."""
     if occupied & ~pattern:
         return 0.0

@@ -4,6 +4,7 @@ from typing import Final
 
 from mdiqkd_net.errors import DeviceError
 from mdiqkd_net.params import ReceiverParams
+from mdiqkd_net.physics.attacks import ATTACKS
 from mdiqkd_net.physics.gates import Gates, gates_of
 
 AVAILABLE: Final = ("coincidence", "click")
@@ -21,6 +22,8 @@ def check_level(receiver: ReceiverParams, pulse_rate_hz: float) -> Gates:
         raise DeviceError(
             f"level: found {receiver.level!r}; allowed in this version: {', '.join(AVAILABLE)}"
         )
+    if receiver.attack is not None and receiver.attack not in ATTACKS:
+        raise DeviceError(f"attack: found {receiver.attack!r}; allowed: {', '.join(ATTACKS)}")
     gates = gates_of(receiver, pulse_rate_hz)
     if receiver.level == "coincidence" and gates.afterpulse_probability > 0.0:
         raise DeviceError(

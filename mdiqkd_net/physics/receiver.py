@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from mdiqkd_net.blocks import N_STATES
 from mdiqkd_net.errors import DeviceError
 from mdiqkd_net.params import ReceiverParams
+from mdiqkd_net.physics.attacks.attacked import AttackedLevel
 from mdiqkd_net.physics.clicks import ClickLevel
 from mdiqkd_net.physics.coincidences import CoincidenceLevel
 from mdiqkd_net.physics.detectors import detector_of
@@ -85,6 +86,8 @@ def level_of(
         DeviceError: On numbers that no receiver has, and on what the level cannot represent.
     """
     gates = check_level(receiver, pulse_rate_hz)
+    if receiver.attack is not None:
+        return AttackedLevel(receiver, gates, transmittances, light, phase)
     patterns = raw_patterns(
         receiver=receiver, transmittances=transmittances, light=light, phase=phase
     )

@@ -1,20 +1,49 @@
-"""The experiments, by name. Each is a function of a seed and of how many events to count."""
+"""The experiments, by name."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from mdiqkd_net.laboratory.experiments import gains, overlap
+from mdiqkd_net.laboratory.experiments import (
+    afterpulses,
+    dead_time,
+    drift,
+    gains,
+    hom_dip,
+    overlap,
+    polarization,
+)
 from mdiqkd_net.laboratory.finding import Finding
 from mdiqkd_net.laboratory.light import Seed
+from mdiqkd_net.physics.levels import AVAILABLE
 
-Experiment = Callable[[Seed, int], list[Finding]]
-"""Seed, events per case; one finding for each case."""
+Run = Callable[[Seed, int, str], list[Finding]]
+"""Seed, events per case, level; one finding for each case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """One effect whose outcome is known.
+
+    Attributes:
+        run: The experiment itself.
+        levels: At which it can be run; the first is the cheapest.
+    """
+
+    run: Run
+    levels: tuple[str, ...] = AVAILABLE
+
 
 EXPERIMENTS: Final[Mapping[str, Experiment]] = MappingProxyType(
     {
-        "gains": gains.run,
-        "overlap": overlap.run,
+        "gains": Experiment(gains.run),
+        "hom_dip": Experiment(hom_dip.run),
+        "overlap": Experiment(overlap.run),
+        "polarization": Experiment(polarization.run),
+        "dead_time": Experiment(dead_time.run, ("click",)),
+        "afterpulses": Experiment(afterpulses.run, ("click",)),
+        "drift": Experiment(drift.run),
     }
 )
 """Whoever adds one writes a file here and a line in this table."""

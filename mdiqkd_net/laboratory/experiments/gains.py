@@ -15,9 +15,9 @@ LOSSES_DB = (20.0, 30.0, 40.0)
 """Of both arms together."""
 
 
-def run(seed: light.Seed, n_events: int) -> list[Finding]:
+def run(seed: light.Seed, n_events: int, level: str) -> list[Finding]:
     """One finding per loss."""
-    return [_at(loss_db, (*seed, i), n_events) for i, loss_db in enumerate(LOSSES_DB)]
+    return [_at(loss_db, (*seed, i), n_events, level) for i, loss_db in enumerate(LOSSES_DB)]
 
 
 def link_at(loss_db: float) -> Link:
@@ -51,8 +51,8 @@ def link_at(loss_db: float) -> Link:
     )
 
 
-def _at(loss_db: float, seed: light.Seed, n_events: int) -> Finding:
-    link = link_at(loss_db)
+def _at(loss_db: float, seed: light.Seed, n_events: int, level: str) -> Finding:
+    link = light.at_level(link_at(loss_db), level)
     link = msgspec.structs.replace(link, n_pulses=light.pulses_for(link, n_events))
     tally = light.run(link, seed)
     chi_square, degrees = multinomial_chi_square(
@@ -66,7 +66,7 @@ def _at(loss_db: float, seed: light.Seed, n_events: int) -> Finding:
     return Finding(
         experiment="gains",
         case=f"{loss_db:g} dB",
-        level="coincidence",
+        level=level,
         n_pulses=link.n_pulses,
         n_events=int(tally.counts.sum()),
         chi_square=chi_square,

@@ -21,8 +21,8 @@ OVERLAPS = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 1.0)
 def link_at(overlap: float) -> Link:
     """Both users send x and y only."""
     user = UserLink(
-        x=Setting(0.05, 0.5),
-        y=Setting(0.4, 0.5),
+        x=Setting(0.05, 0.85),
+        y=Setting(0.3, 0.15),
         z=Setting(0.5, 0.0),
         length_km=0.0,
         attenuation_db_per_km=0.2,
@@ -42,18 +42,20 @@ def link_at(overlap: float) -> Link:
     )
 
 
-def run(seed: light.Seed, n_events: int) -> list[Finding]:
+def run(seed: light.Seed, n_events: int, level: str) -> list[Finding]:
     """A finding for equal intensities x and one for y; their points share the light."""
-    links = [link_at(overlap) for overlap in OVERLAPS]
+    links = [light.at_level(link_at(overlap), level) for overlap in OVERLAPS]
     share = n_events // len(links)
     links = [
         msgspec.structs.replace(link, n_pulses=light.pulses_for(link, share)) for link in links
     ]
     counts = [light.run(link, (*seed, i)).counts for i, link in enumerate(links)]
-    return [_curve(category, links, counts) for category in ("xx", "yy")]
+    return [_curve(category, links, counts, level) for category in ("xx", "yy")]
 
 
-def _curve(category: str, links: list[Link], counts: list[NDArray[np.int64]]) -> Finding:
+def _curve(
+    category: str, links: list[Link], counts: list[NDArray[np.int64]], level: str
+) -> Finding:
     points = []
     n_events = 0
     for overlap, link, cells in zip(OVERLAPS, links, counts, strict=True):
@@ -66,7 +68,7 @@ def _curve(category: str, links: list[Link], counts: list[NDArray[np.int64]]) ->
     return Finding(
         experiment="overlap",
         case=category,
-        level="coincidence",
+        level=level,
         n_pulses=sum(link.n_pulses for link in links),
         n_events=n_events,
         chi_square=chi_square,

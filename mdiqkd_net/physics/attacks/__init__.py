@@ -1,4 +1,4 @@
-"""What a hostile relay does with the light, by name: each plugs in where the honest receiver stands.
+"""What a hostile relay does with the light, by name, in the place of the honest receiver.
 
 An attack turns a `Scene` into the chance of every click pattern that it pretends to have seen, for
 every pair of states, in the form of `optics.raw_patterns`: from there on it is announced like real
@@ -41,6 +41,7 @@ class Attack:
 
     patterns: Patterns
     announces: Announces | None = None
+
 
 ATTACKS: Final[Mapping[str, Attack]] = MappingProxyType(
     {

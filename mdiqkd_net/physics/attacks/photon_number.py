@@ -3,8 +3,8 @@
 Of a pulse with two or more photons she may keep one and measure it once the basis is known; pairs
 of single photons are the ones that would betray her, so she drops them and makes up for the gain
 with a line that loses nothing. Gains and errors of z alone look right. Decoy states compare
-intensities, and find that no single-photon pair is certain: no key. Source of the attack: Luetkenhaus
-& Jahma, New J. Phys. 4, 44 (2002); of the answer: Hwang, PRL 91, 057901 (2003).
+intensities, and find that no single-photon pair is certain: no key. Source of the attack:
+Luetkenhaus & Jahma, New J. Phys. 4, 44 (2002); of the answer: Hwang, PRL 91, 057901 (2003).
 """
 
 import numpy as np
