@@ -298,6 +298,26 @@ class Link(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return Security(eps_sec=self.eps_sec, eps_cor=self.eps_cor, f_ec=self.f_ec)
 
 
+def plain(value: Any) -> Any:
+    """A struct as builtins, without what is at its default.
+
+    Unlike `omit_defaults`, which compares numbers by identity, this gives the same for equal
+    structs wherever they come from.
+    """
+    if not isinstance(value, Struct):
+        return msgspec.to_builtins(value)
+    return {
+        field.encode_name: plain(getattr(value, field.name))
+        for field in msgspec.structs.fields(value)
+        if field.required or getattr(value, field.name) != _default(field)
+    }
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    made = field.default_factory
+    return field.default if made is msgspec.NODEFAULT else made()
+
+
 T = TypeVar("T")
 
 

@@ -1,9 +1,12 @@
 """Files that cannot be used are refused by key, with what was found and what is allowed."""
 
+import pickle
+
+import msgspec
 import pytest
 
 from mdiqkd_net.errors import ConfigError
-from mdiqkd_net.params import Fiber, Link, Source, SourceBounds, parse_toml
+from mdiqkd_net.params import Fiber, Link, Setting, Source, SourceBounds, parse_toml, plain
 
 GOOD = """
 n_pulses = 1_000_000_000_000
@@ -121,3 +124,15 @@ def test_bounds_of_a_source_in_a_file():
     for wrong, words in (("y_relative = 1.0", "y_relative"), ("extinction = 3", "unknown key")):
         with pytest.raises(ConfigError, match=words):
             parse_toml(settings + f"\nbounds = {{ {wrong} }}", Source, "s.toml")
+
+
+def test_equal_structs_are_plain_alike():
+    """Also after a journey to another process, where no two floats are the same object."""
+    source = Source(x=Setting(0.1, 0.2), y=Setting(0.2, 0.1), z=Setting(0.5, 0.6))
+    copy = pickle.loads(pickle.dumps(source))  # noqa: S301  # our own
+    said = msgspec.convert({"bounds": {"x_relative": 0.0}} | plain(source), Source)
+    assert plain(source) == plain(copy) == plain(said)
+    assert set(plain(source)) == {"x", "y", "z"}
+    bounded = msgspec.structs.replace(source, bounds=SourceBounds(x_relative=0.01))
+    assert plain(bounded)["bounds"] == {"x_relative": 0.01}
+    assert msgspec.convert(plain(bounded), Source) == bounded

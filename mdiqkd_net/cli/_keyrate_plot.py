@@ -1,21 +1,17 @@
 """The plot of a sweep: the finite key, and the two limits that it is measured against."""
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mdiqkd_net.cli._keyrate_sweep import infinite_decoy
-from mdiqkd_net.errors import ConfigError
+from mdiqkd_net.cli._plotting import BLUE, GRAY, INK, ORANGE, figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from mdiqkd_net.planning.prediction import Result
-
-SUFFIXES: Final = (".png", ".svg", ".pdf")
 
 _LABELS: Final = {
     "length_km": "fiber, both arms together (km)",
@@ -30,45 +26,8 @@ _LABELS: Final = {
     "receiver.mode_overlap": "overlap of the modes",
 }
 
-KEY: Final = "#0b5fa5"
-ASYMPTOTIC: Final = "#d9822b"
-LIMIT: Final = "#8a8f98"
-INK: Final = "#2b2f36"
-
-COLORS: Final = (KEY, ASYMPTOTIC, "#3c8d5a", "#9b4f96")
-"""Of curves that stand side by side."""
-
 _SUPERSCRIPT: Final = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 _DECADES_BELOW: Final = 0.4
-
-
-def check_plot(path: Path) -> None:
-    """Return if the plot can be drawn; to be called before an hour of computing, not after.
-
-    Raises:
-        ConfigError: Unknown kind of file, or no matplotlib.
-    """
-    if path.suffix.lower() not in SUFFIXES:
-        raise ConfigError(f"--plot: found {path.name!r}; allowed: a name in {', '.join(SUFFIXES)}")
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError:
-        raise ConfigError(
-            "--plot: found no matplotlib; it comes with the extra `plot`: "
-            "pip install 'mdiqkd-net[plot]'"
-        ) from None
-
-
-@contextmanager
-def figure(path: Path, width: float, height: float) -> "Iterator[Figure]":
-    """A figure in the look of the house, saved on leaving; width and height in inches."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context({"font.size": 10.5, "svg.hashsalt": "mdiqkd", "axes.edgecolor": INK}):
-        sheet = Figure(figsize=(width, height), layout="constrained")
-        yield sheet
-        sheet.savefig(path, dpi=160)
 
 
 def draw(path: Path, rows: Sequence["Result"]) -> None:
@@ -89,9 +48,9 @@ def _curves(axes: "Axes", rows: Sequence["Result"]) -> None:
     asymptotic = [row["asymptotic_rate_per_pulse"] for row in rows]
     keys = [row["rate_per_pulse"] for row in rows]
     for rates, color, style, width, label in (
-        (limit, LIMIT, (0, (1, 1.5)), 1.6, "infinite decoy"),
-        (asymptotic, ASYMPTOTIC, (0, (5, 2)), 1.6, "same settings, all gains exact"),
-        (keys, KEY, "-", 2.4, _key_label(rows)),
+        (limit, GRAY, (0, (1, 1.5)), 1.6, "infinite decoy"),
+        (asymptotic, ORANGE, (0, (5, 2)), 1.6, "same settings, all gains exact"),
+        (keys, BLUE, "-", 2.4, _key_label(rows)),
     ):
         shown = [rate if rate > 0.0 else math.nan for rate in rates]
         # A curve that ends at its first point without a key would otherwise be a lonely dot.
@@ -110,7 +69,7 @@ def _curves(axes: "Axes", rows: Sequence["Result"]) -> None:
         )
         axes.fill_between(
             values, [rate if rate > 0.0 else math.nan for rate in keys], axes.get_ylim()[0],
-            color=KEY, alpha=0.08, linewidth=0.0,
+            color=BLUE, alpha=0.08, linewidth=0.0,
         )  # fmt: skip
     else:
         axes.text(0.5, 0.5, "no key anywhere", transform=axes.transAxes, ha="center", color=INK)
@@ -122,7 +81,7 @@ def _times(axes: "Axes", rows: Sequence["Result"]) -> None:
     axes.plot(
         [row["value"] for row in rows],
         [math.nan if time is None else time for time in seconds],
-        color=KEY, linewidth=2.4, marker="o" if len(rows) <= 16 else "", markersize=4.0,
+        color=BLUE, linewidth=2.4, marker="o" if len(rows) <= 16 else "", markersize=4.0,
         solid_capstyle="round",
         label="\n".join(filter(None, (_bits_label(rows), rows[0]["label"]))),
     )  # fmt: skip
@@ -133,10 +92,10 @@ def _times(axes: "Axes", rows: Sequence["Result"]) -> None:
     axes.set_yscale("log")
     for mark, name in ((1.0, "second"), (60.0, "minute"), (3600.0, "hour"), (86400.0, "day")):
         if min(possible) < mark < max(possible):
-            axes.axhline(mark, color=LIMIT, linewidth=1.0, linestyle=(0, (1, 1.5)))
+            axes.axhline(mark, color=GRAY, linewidth=1.0, linestyle=(0, (1, 1.5)))
             axes.annotate(
                 name, (1.0, mark), xycoords=("axes fraction", "data"), xytext=(-4, 3),
-                textcoords="offset points", ha="right", color=LIMIT, fontsize=9.5,
+                textcoords="offset points", ha="right", color=GRAY, fontsize=9.5,
             )  # fmt: skip
 
 

@@ -54,7 +54,7 @@ def run_sweep(args: argparse.Namespace, link: "Link", task: "Task") -> int:
     key, values = parse_sweep(args.sweep or DEFAULT_SWEEP)
     points = [_moved(link, key, value) for value in values]
     if args.plot is not None:
-        from mdiqkd_net.cli._keyrate_plot import check_plot
+        from mdiqkd_net.cli._plotting import check_plot
 
         check_plot(args.plot)
     rows: dict[int, Result] = {}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mdiqkd_net.cli._keyrate_plot import COLORS, INK, figure
+from mdiqkd_net.cli._plotting import COLORS, INK, figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

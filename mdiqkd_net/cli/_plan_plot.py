@@ -5,21 +5,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mdiqkd_net.cli._keyrate_plot import ASYMPTOTIC, INK, KEY, LIMIT, check_plot
+from mdiqkd_net.cli._plotting import COLORS, INK, figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Result = dict[str, Any]
 
-_COLORS: Final = (KEY, ASYMPTOTIC, "#3c8f5a", "#9a4d9e", LIMIT)
 _DASHES: Final = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)))
 _MARKS: Final = ("o", "s", "^", "D")
 _N_LOSSES: Final = 9
 _BEYOND_DB: Final = 12.0
 _DECADES_BELOW: Final = 0.4
-
-check = check_plot
 
 
 def losses(plan: Result) -> list[float]:
@@ -37,19 +34,14 @@ def draw(path: Path, plan: Result, curves: Sequence[Result]) -> None:
         plan: Of `planning.plan.assemble`.
         curves: Points with `detectors`, `relay`, `loss_db` and `key_bits_per_s`.
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context({"font.size": 10.5, "svg.hashsalt": "mdiqkd", "axes.edgecolor": INK}):
-        rows = len(plan["plans"][0]["pairs"]) * (1 + 0.35 * (len(plan["plans"]) - 1))
-        figure = Figure(figsize=(13.0, max(4.9, 1.6 + 0.34 * rows)), layout="constrained")
-        left, right = figure.subplots(1, 2, width_ratios=(1.0, 1.05))
+    rows = len(plan["plans"][0]["pairs"]) * (1 + 0.35 * (len(plan["plans"]) - 1))
+    with figure(path, 13.0, max(4.9, 1.6 + 0.34 * rows)) as sheet:
+        left, right = sheet.subplots(1, 2, width_ratios=(1.0, 1.05))
         _bars(left, plan)
         _curves(right, plan, curves)
-        figure.suptitle(
+        sheet.suptitle(
             plan["title"], x=0.01, ha="left", color=INK, fontsize=13.5, fontweight="bold"
         )
-        figure.savefig(path, dpi=150)
 
 
 def _bars(axes: "Axes", plan: Result) -> None:
@@ -68,7 +60,7 @@ def _bars(axes: "Axes", plan: Result) -> None:
     for number, one in enumerate(plans):
         shift = (number - 0.5 * (len(plans) - 1)) * height
         for row, pair in enumerate(one["pairs"]):
-            color = _COLORS[number % len(_COLORS)]
+            color = COLORS[number % len(COLORS)]
             rate, at = pair["key_bits_per_s"], row + shift
             if rate > 0.0:
                 axes.barh(at, rate - floor, left=floor, height=0.86 * height, color=color)
@@ -77,7 +69,7 @@ def _bars(axes: "Axes", plan: Result) -> None:
                     floor * 1.15, at, "no key", va="center", color=color,
                     fontsize=min(9.5, 26.0 * height),
                 )  # fmt: skip
-        axes.barh([math.nan], [1.0], color=_COLORS[number % len(_COLORS)], label=_name(one))
+        axes.barh([math.nan], [1.0], color=COLORS[number % len(COLORS)], label=_name(one))
     for row, rate in enumerate(wanted):
         if rate > 0.0:
             axes.plot(
@@ -98,7 +90,7 @@ def _bars(axes: "Axes", plan: Result) -> None:
 
 
 def _curves(axes: "Axes", plan: Result, curves: Sequence[Result]) -> None:
-    colors = {one["detectors"]: _COLORS[i % len(_COLORS)] for i, one in enumerate(plan["plans"])}
+    colors = {one["detectors"]: COLORS[i % len(COLORS)] for i, one in enumerate(plan["plans"])}
     relays = list(dict.fromkeys(point["relay"] for point in curves))
     for choice, color in colors.items():
         for i, relay in enumerate(relays):

@@ -73,7 +73,7 @@ def _check(args: argparse.Namespace) -> int:
     if args.seed < 0:
         raise ConfigError(f"--seed: found {args.seed}; allowed: 0 or greater")
     if args.plot is not None:
-        from mdiqkd_net.cli._keyrate_plot import check_plot
+        from mdiqkd_net.cli._plotting import check_plot
 
         check_plot(args.plot)
     names = _chosen(args.experiments, args.level)

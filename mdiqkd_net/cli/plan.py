@@ -73,9 +73,9 @@ def run(args: argparse.Namespace) -> int:
     _spread.require_consistent(args)
     task = _task(args)
     if args.plot is not None:
-        from mdiqkd_net.cli._plan_plot import check
+        from mdiqkd_net.cli._plotting import check_plot
 
-        check(args.plot)
+        check_plot(args.plot)
     routes, results = _routes(args, task)
     plan = assemble(task, routes, results)
     if args.plot is not None:

@@ -3,8 +3,6 @@
 import time
 from typing import Any, Final
 
-import msgspec
-
 from mdiqkd_net.blocks import Counts
 from mdiqkd_net.estimation.analysis import Analysis
 from mdiqkd_net.estimation.asymptotic import asymptotic_key_bits
@@ -20,7 +18,7 @@ from mdiqkd_net.estimation.engine import (
     more_light,
     predict_estimate,
 )
-from mdiqkd_net.params import Link, Security, Setting, Source
+from mdiqkd_net.params import Link, Security, Setting, Source, plain
 from mdiqkd_net.physics import expected
 from mdiqkd_net.units import from_nano, to_nano
 
@@ -155,10 +153,7 @@ def _estimated(
         "tail": analysis.tail if analysis.rules.uses_tails else None,
         "accounting": analysis.accounting if ledger.shares else None,
         "eps_ledger": ledger.as_dict(),
-        "source_bounds": {
-            "alice": msgspec.to_builtins(alice.bounds),
-            "bob": msgspec.to_builtins(bob.bounds),
-        },
+        "source_bounds": {"alice": plain(alice.bounds), "bob": plain(bob.bounds)},
         "seconds": seconds,
     }
     if analysis.rules.frozen:

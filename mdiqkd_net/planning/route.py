@@ -11,7 +11,7 @@ from msgspec import Struct
 from mdiqkd_net.estimation.analysis import Analysis
 from mdiqkd_net.estimation.optimize import KeyBits, optimize_settings, pulses_at_settings
 from mdiqkd_net.estimation.settings_space import Limits
-from mdiqkd_net.params import Link, ReceiverParams, Source, UserLink
+from mdiqkd_net.params import Link, ReceiverParams, Source, UserLink, plain
 from mdiqkd_net.physics.pair_optics import Arm, arm_transmittance
 from mdiqkd_net.planning.detectors import Detectors, Seen, seen
 from mdiqkd_net.planning.network import Pair
@@ -96,10 +96,7 @@ def route(task: RouteTask) -> Result:
             user: _budget(arm, light.link.receiver.efficiency)
             for user, arm in zip(task.users, (link.alice, link.bob), strict=True)
         },
-        "settings": {
-            user: msgspec.to_builtins(source)
-            for user, source in zip(task.users, sources, strict=True)
-        },
+        "settings": {user: plain(source) for user, source in zip(task.users, sources, strict=True)},
         "at_limits": list(stops),
         "reason": found["reason"],
         "qber_z": found["qber_z"],

@@ -30,7 +30,7 @@ from mdiqkd_net.estimation.optimize import (
     smooth_key_bits,
 )
 from mdiqkd_net.estimation.settings_space import Limits
-from mdiqkd_net.params import Link, Setting, Source, UserLink
+from mdiqkd_net.params import Link, Setting, Source, UserLink, plain
 from mdiqkd_net.physics import expected
 from mdiqkd_net.planning.prediction import NOT_FROZEN, Result, as_sent, predict
 
@@ -69,8 +69,8 @@ class Task(Struct, frozen=True, kw_only=True):
 
 def identity(link: Link, task: Task) -> str:
     """What an answer depends on, hashed: the link, the task and the version that computed it."""
-    whole = {"link": link, "task": task, "version": __version__}
-    text = json.dumps(msgspec.to_builtins(whole), sort_keys=True)
+    whole = {"link": plain(link), "task": plain(task), "version": __version__}
+    text = json.dumps(whole, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -102,7 +102,7 @@ def answer(link: Link, task: Task) -> Result:
             found = optimize_settings(worth, link.n_pulses, limits, **hints)
         alice, bob = as_sent(found.alice), as_sent(found.bob)
         extra = {
-            "settings": {"alice": msgspec.to_builtins(alice), "bob": msgspec.to_builtins(bob)},
+            "settings": {"alice": plain(alice), "bob": plain(bob)},
             "at_limits": list(found.at_limits),
             "infinite_decoy_limit_per_pulse": max(0.0, infinite_decoy_limit(link, limits)),
         }

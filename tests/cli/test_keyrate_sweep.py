@@ -299,7 +299,7 @@ def test_a_plot_of_times(capsys, link_file, tmp_path, bits):
 
 
 def test_a_missing_matplotlib_is_named_before_anything_is_computed(link_file, monkeypatch):
-    from mdiqkd_net.cli._keyrate_plot import check_plot
+    from mdiqkd_net.cli._plotting import check_plot
 
     real = builtins.__import__
 
