@@ -114,7 +114,10 @@ class BlockContext:
         )
 
     def how_much_longer(self, reason: str, *, leak_bits: int) -> str:
-        """Why there is no key, and how much more light would have given one."""
+        """Why there is no key, and how much more light would have given one.
+
+        With nothing leaked yet, how much light it takes at least.
+        """
         agreed = self.agreement
         factor = blocks_needed(
             self.counts, *self.sources, agreed.security, agreed.analysis, leak_ec_bits=leak_bits
@@ -123,7 +126,9 @@ class BlockContext:
             self.seconds_more_needed = more_light(
                 factor, self.ready.n_pulses, self.ready.pulse_rate_hz
             )
-            return f"{reason}; {in_words(self.seconds_more_needed)}"
+            longer = in_words(self.seconds_more_needed)
+            at_least = "at least " if leak_bits == 0 and self.seconds_more_needed else ""
+            return f"{reason}; {at_least}{longer}"
         return reason
 
     @property
