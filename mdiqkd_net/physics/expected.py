@@ -149,6 +149,52 @@ def infinite_decoy_rate(link: Link) -> float:
     return single * (1.0 - _entropy(e11(link))) - link.f_ec * gain * _entropy(qber)
 
 
+def landing_probabilities(
+    eta_alice: float, eta_bob: float, alice: Complex, bob: Complex, overlap: float
+) -> dict[int, float]:
+    """Probability of each set of gates that two photons reach, one of each user.
+
+    Two photons of which a fraction `overlap` of the wave functions coincides interfere as bosons
+    with that weight, and as distinguishable particles with the rest; every term is positive.
+
+    Args:
+        eta_alice: Chance that Alice's photon is detected, wherever it lands.
+        eta_bob: The same of Bob's.
+        alice: Amplitudes of her photon in the two bins, (2,), of norm 1.
+        bob: Of his.
+        overlap: Of the modes of the two photons.
+
+    Returns:
+        By the pattern of the gates, EARLY_0 | EARLY_1 | LATE_0 | LATE_1; sums to 1.
+    """
+    # Gate 2 m + s is bin m of detector s, as in the bits of a click pattern.
+    a = [complex(alice[m]) * _HALF for m in (0, 1) for _ in _PORTS]
+    b = [complex(bob[m] * sign) * _HALF for m in (0, 1) for sign in _PORTS]
+    landed = {0: (1.0 - eta_alice) * (1.0 - eta_bob)}
+
+    def add(occupied: int, probability: float) -> None:
+        landed[occupied] = landed.get(occupied, 0.0) + probability
+
+    for i in range(4):
+        add(1 << i, eta_alice * (1.0 - eta_bob) * abs(a[i]) ** 2)
+        add(1 << i, (1.0 - eta_alice) * eta_bob * abs(b[i]) ** 2)
+        add(1 << i, eta_alice * eta_bob * (1.0 + overlap) * abs(a[i] * b[i]) ** 2)
+        for j in range(i):
+            apart = abs(a[i] * b[j]) ** 2 + abs(a[j] * b[i]) ** 2
+            together = abs(a[i] * b[j] + a[j] * b[i]) ** 2
+            joint = (1.0 - overlap) * apart + overlap * together
+            add(1 << i | 1 << j, eta_alice * eta_bob * joint)
+    return landed
+
+
+def with_dark_counts(occupied: int, pattern: int, dark: float) -> float:
+    """Probability that dark counts, each of chance `dark`, turn lit gates into this pattern."""
+    if occupied & ~pattern:
+        return 0.0
+    n_dark = (pattern & ~occupied).bit_count()
+    return float(dark**n_dark * (1.0 - dark) ** (4 - pattern.bit_count()))
+
+
 def _optics(link: Link) -> PairOptics:
     return averaged_optics(link.receiver, (Arm.of(link.alice), Arm.of(link.bob)))
 
@@ -274,38 +320,6 @@ def _single_photon_pairs(link: Link, basis: Literal["x", "z"]) -> tuple[float, f
                         for occupied, p in landed.items()
                     )
     return yields[0], yields[1]
-
-
-def landing_probabilities(
-    eta_alice: float, eta_bob: float, alice: Complex, bob: Complex, overlap: float
-) -> dict[int, float]:
-    """Probability of each set of gates (as a pattern) that the two photons reach."""
-    # Gate 2 m + s is bin m of detector s, as in the bits of a click pattern.
-    a = [complex(alice[m]) * _HALF for m in (0, 1) for _ in _PORTS]
-    b = [complex(bob[m] * sign) * _HALF for m in (0, 1) for sign in _PORTS]
-    landed = {0: (1.0 - eta_alice) * (1.0 - eta_bob)}
-
-    def add(occupied: int, probability: float) -> None:
-        landed[occupied] = landed.get(occupied, 0.0) + probability
-
-    for i in range(4):
-        add(1 << i, eta_alice * (1.0 - eta_bob) * abs(a[i]) ** 2)
-        add(1 << i, (1.0 - eta_alice) * eta_bob * abs(b[i]) ** 2)
-        add(1 << i, eta_alice * eta_bob * (1.0 + overlap) * abs(a[i] * b[i]) ** 2)
-        for j in range(i):
-            apart = abs(a[i] * b[j]) ** 2 + abs(a[j] * b[i]) ** 2
-            together = abs(a[i] * b[j] + a[j] * b[i]) ** 2
-            joint = (1.0 - overlap) * apart + overlap * together
-            add(1 << i | 1 << j, eta_alice * eta_bob * joint)
-    return landed
-
-
-def with_dark_counts(occupied: int, pattern: int, dark: float) -> float:
-    """Probability that dark counts turn lit gates into exactly this pattern."""
-    if occupied & ~pattern:
-        return 0.0
-    n_dark = (pattern & ~occupied).bit_count()
-    return float(dark**n_dark * (1.0 - dark) ** (4 - pattern.bit_count()))
 
 
 def _entropy(x: float) -> float:
