@@ -283,6 +283,8 @@ class Link(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     eps_cor: Annotated[float, Meta(gt=0.0, lt=1.0)]
     f_ec: Annotated[float, Meta(ge=1.0, le=10.0)]
     bell_states: tuple[BellStateName, ...]
+    pulse_rate_hz: Positive | None = None
+    """Clock of the transmitters; a dead time counts in it, nothing else needs it."""
 
     def __post_init__(self) -> None:
         if not self.bell_states or len(set(self.bell_states)) != len(self.bell_states):

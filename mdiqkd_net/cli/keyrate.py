@@ -54,7 +54,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--explain", action="store_true", help="print where each epsilon goes")
     parser.add_argument(
-        "--pulse-rate", type=float, metavar="HZ", help="for times (none; 1e9 with --bits)"
+        "--pulse-rate",
+        type=float,
+        metavar="HZ",
+        help="for times and dead times (file, or none; 1e9 with --bits)",
     )
     _keyrate_design.configure(parser)
     _keyrate_link.configure(parser)
@@ -74,7 +77,8 @@ def run(args: argparse.Namespace) -> int:
         analysis = _keyrate_design.with_design(analysis, args)
         result = _analyze_counts(args.counts, overrides, analysis)
     else:
-        link, task = _read_link(args.link, overrides), _keyrate_link.task_of(args, analysis)
+        link = _clocked(_read_link(args.link, overrides), args)
+        task = _keyrate_link.task_of(args, analysis)
         if args.sweep or args.plot:
             return _keyrate_sweep.run_sweep(args, link, task)
         result = answer(link, task)
@@ -123,6 +127,22 @@ def _read_link(path: Path, overrides: dict[str, float]) -> "Link":
     from mdiqkd_net.runtime.config import read
 
     return msgspec.structs.replace(read(path, Link), **overrides)
+
+
+def _clocked(link: "Link", args: argparse.Namespace) -> "Link":
+    """The link at the rate of `--pulse-rate`, which is that of the file if it is not given.
+
+    A link to which no rate makes a difference keeps none, so that rows of a sweep stay valid.
+    """
+    import msgspec
+
+    from mdiqkd_net.physics.link_clicks import has_dead_time
+
+    if args.pulse_rate is None:
+        args.pulse_rate = link.pulse_rate_hz
+    elif link.pulse_rate_hz is not None or has_dead_time(link):
+        return msgspec.structs.replace(link, pulse_rate_hz=args.pulse_rate)
+    return link
 
 
 def _report(result: "Result", *, explain: bool) -> None:
@@ -191,6 +211,7 @@ def _bounds_table(result: "Result") -> "Table":
             ("true y11", f"{result['y11_true']:.6g}"),
             ("true e11", _percent(result["e11_true"])),
             ("infinite decoy, per pulse pair", f"{result['infinite_decoy_rate_per_pulse']:.4e}"),
+            ("predicted without", ", ".join(result["left_out"])),
         ]
     for name, value in rows:
         if value:

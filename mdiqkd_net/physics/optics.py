@@ -6,6 +6,7 @@ the subject of `gates`, `coincidences` and `clicks`.
 """
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -32,6 +33,7 @@ def raw_patterns(
     transmittances: tuple[float, float],
     light: tuple[NDArray[np.complex128] | Light, NDArray[np.complex128] | Light],
     phase: PhaseLaw = UNIFORM,
+    patterns: Sequence[int] = range(N_PATTERNS),
 ) -> NDArray[np.float64]:
     """Chance of each pattern of raw clicks, by the states that the users prepared.
 
@@ -57,11 +59,13 @@ def raw_patterns(
         transmittances: Of both arms, Alice's first, without the detector.
         light: Amplitudes of both users' states at their transmitters, (7, 2) each, or `Light`.
         phase: Of the users, relative to each other.
+        patterns: Those that are wanted; fewer take less time.
 
     Returns:
-        Shape (n_cells n_alice n_bob, 16): row (cell n_alice + a) n_bob + b, and pattern EARLY_0 |
-        EARLY_1 | LATE_0 | LATE_1. A user's rows are the seven states, once for each setting before
-        them if the transmitter remembers it; n_cells is 1 unless pulses share their phase.
+        Shape (n_cells n_alice n_bob, n_patterns): row (cell n_alice + a) n_bob + b, and a column
+        for each of `patterns`, a pattern being EARLY_0 | EARLY_1 | LATE_0 | LATE_1. A user's rows
+        are the seven states, once for each setting before them if the transmitter remembers it;
+        n_cells is 1 unless pulses share their phase.
 
     Raises:
         DeviceError: On numbers that no receiver has, and on amplitudes that are not (7, 2).
@@ -77,7 +81,7 @@ def raw_patterns(
         _arriving(table, transmittance, user)
         for table, transmittance, user in zip(light, transmittances, ("alice", "bob"), strict=True)
     )
-    chance = partial(_patterns, receiver, efficiencies, phase)
+    chance = partial(_patterns, receiver, efficiencies, phase, patterns)
     aligned = sum(
         (p_a * p_b) * chance(a, b)
         for a, p_a in zip(*alice, strict=True)
@@ -86,21 +90,22 @@ def raw_patterns(
     flip = receiver.misalignment
     n_bob = bob[0].shape[1]
     flipped = (N_STATES * np.arange(n_bob // N_STATES)[:, None] + FLIPPED).ravel()
-    patterns: NDArray[np.float64] = (1.0 - flip) * aligned + flip * aligned[:, :, flipped]
-    return patterns.reshape(-1, N_PATTERNS)
+    result: NDArray[np.float64] = (1.0 - flip) * aligned + flip * aligned[:, :, flipped]
+    return result.reshape(-1, len(patterns))
 
 
 def _patterns(
     receiver: ReceiverParams,
     efficiencies: tuple[float, float],
     phase: PhaseLaw,
+    patterns: Sequence[int],
     alice: NDArray[np.complex128],
     bob: NDArray[np.complex128],
 ) -> NDArray[np.float64]:
     """Raw patterns of amplitudes behind the arms, (n_alice, 2) and (n_bob, 2), without flips.
 
     Returns:
-        Shape (n_cells, n_alice, n_bob, 16).
+        Shape (n_cells, n_alice, n_bob, n_patterns).
     """
     # The integrand holds exp(k cos φ); a sum over n phases errs by I_n(k), which is far below the
     # rounding of a double once n exceeds 2 k + 32.
@@ -132,12 +137,12 @@ def _patterns(
         (s_0 * s_1, c_0 * s_1, s_0 * c_1, c_0 * c_1)
         for s_0, s_1, c_0, c_1 in ((*silent[:2], *click[:2]), (*silent[2:], *click[2:]))
     )
-    shape = (n_phases if phase.shared else 1, len(alice), len(bob), N_PATTERNS)
+    shape = (n_phases if phase.shared else 1, len(alice), len(bob), len(patterns))
     result = np.empty(shape)
-    for pattern in range(N_PATTERNS):
+    for column, pattern in enumerate(patterns):
         chance = early[pattern & 3] * late[pattern >> 2]
         cells = chance if phase.shared else chance.mean(axis=-1, keepdims=True)
-        result[..., pattern] = np.moveaxis(cells, -1, 0)
+        result[..., column] = np.moveaxis(cells, -1, 0)
     return result
 
 

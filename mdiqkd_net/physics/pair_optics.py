@@ -93,10 +93,9 @@ class Light:
         """Rows (previous, level, state), previous slowest: (n_previous · n_levels · 7, 2)."""
         return (np.sqrt(self.intensities)[..., None] * self.modes).reshape(-1, 2)
 
-    def variant_probabilities(self, source: Source) -> Floats:
-        """Of the variants, (n_previous, n_levels), settings being independent."""
-        previous = np.array(source.probabilities) if self.remembers else np.ones(1)
-        return previous[:, None] * self.level_probabilities
+    def previous_probabilities(self, source: Source) -> Floats:
+        """Of the setting before, (n_previous,), settings being independent."""
+        return np.array(source.probabilities) if self.remembers else np.ones(1)
 
 
 @dataclass(frozen=True, slots=True)

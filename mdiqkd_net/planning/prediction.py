@@ -20,6 +20,7 @@ from mdiqkd_net.estimation.engine import (
 )
 from mdiqkd_net.params import Link, Security, Setting, Source, plain
 from mdiqkd_net.physics import expected
+from mdiqkd_net.physics.link_clicks import left_out
 from mdiqkd_net.units import from_nano, to_nano
 
 Result = dict[str, Any]
@@ -84,7 +85,7 @@ def predict(link: Link, analysis: Analysis) -> Result:
     tallies = expected_tallies(link)
     alice, bob = link.alice.source, link.bob.source
     result = _estimated(tallies, alice, bob, link.security, analysis)
-    gains, error_gains = expected.gains(link), expected.error_gains(link)
+    gains, error_gains = expected.gains_and_errors(link)
     rates = {c: error_gains[c] / gain for c, gain in gains.items() if gain > 0.0}
     asymptotic = asymptotic_key_bits(tallies, alice, bob, link.f_ec)
     return result | {
@@ -95,6 +96,7 @@ def predict(link: Link, analysis: Analysis) -> Result:
         "error_rates": rates,
         "expected_counts": dict(tallies.n),
         "expected_errors": dict(tallies.m),
+        "left_out": left_out(link),
         "y11_true": expected.y11(link),
         "e11_true": expected.e11(link),
         "asymptotic_rate_per_pulse": max(0.0, asymptotic) / link.n_pulses,

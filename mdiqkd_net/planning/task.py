@@ -32,6 +32,7 @@ from mdiqkd_net.estimation.optimize import (
 from mdiqkd_net.estimation.settings_space import Limits
 from mdiqkd_net.params import Link, Setting, Source, UserLink, plain
 from mdiqkd_net.physics import expected
+from mdiqkd_net.physics.link_clicks import shares_matter
 from mdiqkd_net.planning.prediction import NOT_FROZEN, Result, as_sent, predict
 
 SEARCHED: Final = ("double_scan", "certificate")
@@ -147,15 +148,17 @@ def key_bits(link: Link, analysis: Analysis) -> KeyBits:
     """What settings are worth on this link, as the optimiser wants to know it."""
     security = link.security
     designs = analysis.rules.frozen and analysis.design is None
+    in_turn = shares_matter(link)
     gains: dict[object, tuple[dict[str, float], dict[str, float]]] = {}
 
     def bits(alice: Source, bob: Source, n_pulses: float) -> float:
         alice, bob = _bounded(alice, link.alice), _bounded(bob, link.bob)
-        # Half of the search moves probabilities alone, which leaves the gains as they are.
-        key = (alice.intensities, bob.intensities)
+        # Half of the search moves probabilities alone, which mostly leaves the gains as they are.
+        key: tuple[object, ...] = (alice.intensities, bob.intensities)
+        if in_turn:
+            key += (alice.probabilities, bob.probabilities)
         if key not in gains:
-            tried = at(link, alice, bob)
-            gains[key] = expected.gains(tried), expected.error_gains(tried)
+            gains[key] = expected.gains_and_errors(at(link, alice, bob))
         gain, error_gain = gains[key]
         p_alice, p_bob = alice.probabilities, bob.probabilities
         pairs = {c: n_pulses * p_alice[i // 4] * p_bob[i % 4] for i, c in enumerate(gain)}

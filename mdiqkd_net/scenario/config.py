@@ -158,6 +158,7 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             eps_cor=self.eps_cor,
             f_ec=self.f_ec,
             bell_states=self.bell_states,
+            pulse_rate_hz=self.pulse_rate_hz,
         )
 
 

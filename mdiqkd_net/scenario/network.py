@@ -238,8 +238,8 @@ def _without_none(value: object) -> object:
 
 def _expected_qber(scenario: Scenario, pair: UserPair) -> float:
     link = scenario.link(pair)
-    gain = expected.gains(link)["zz"]
-    qber = expected.error_gains(link)["zz"] / gain if gain > 0.0 else 0.5
+    gain, error_gain = (of["zz"] for of in expected.gains_and_errors(link))
+    qber = error_gain / gain if gain > 0.0 else 0.5
     return min(max(qber, MIN_QBER_HINT), MAX_QBER_HINT)
 
 

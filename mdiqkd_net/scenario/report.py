@@ -15,6 +15,7 @@ from mdiqkd_net.blocks import CATEGORIES
 from mdiqkd_net.estimation.accounting import binary_entropy
 from mdiqkd_net.estimation.engine import blocks_needed, predict_estimate
 from mdiqkd_net.physics import expected
+from mdiqkd_net.physics.link_clicks import left_out
 from mdiqkd_net.planning.prediction import expected_tallies
 from mdiqkd_net.scenario.config import Measured, Scenario
 from mdiqkd_net.scenario.events import BlockEnd, BlockKey
@@ -109,6 +110,8 @@ class PairReport(Struct, frozen=True, kw_only=True):
     """Bytes that carried simulated light; a real fiber needs none."""
     bytes_per_secret_bit: float | None
     gains: Sequence[GainRow]
+    left_out: Sequence[str]
+    """What the simulation has and the closed form does not know, in words."""
     blocks: Sequence[BlockReport]
 
 
@@ -260,6 +263,7 @@ def _pair(scenario: Scenario, record: PairProgress, stores: Comparison) -> PairR
         bytes_light=sum(low.bytes_light + high.bytes_light for low, high in ended),
         bytes_per_secret_bit=(relay + peer) / bits if bits else None,
         gains=gains,
+        left_out=left_out(scenario.link(record.users)),
         blocks=blocks,
     )
 
@@ -293,7 +297,7 @@ def _gains(
     scenario: Scenario, users: UserPair, ends: Sequence[BlockEnd], pulses: int
 ) -> list[GainRow]:
     link = scenario.link(users)
-    gains, error_gains = expected.gains(link), expected.error_gains(link)
+    gains, error_gains = expected.gains_and_errors(link)
     p_low, p_high = link.alice.probabilities, link.bob.probabilities
     rows = []
     for i, category in enumerate(CATEGORIES):

@@ -141,9 +141,12 @@ def _facts(report: Report, pair: PairReport) -> RenderableType:
 
 def _gains(pair: PairReport, published: str | None) -> RenderableType:
     rows = [row for row in pair.gains if row.n > 0 or row.n_expected > 0]
+    notes = []
+    if pair.left_out:
+        notes.append(Text(f"closed form without: {', '.join(pair.left_out)}", style="dim"))
     if published is not None:
-        source = Text(f"published: {published}", style="dim")
-        return Padding(Group(_gains_beside(rows), source), (0, 0, 1, 1))
+        notes.append(Text(f"published: {published}", style="dim"))
+        return Padding(Group(_gains_beside(rows), *notes), (0, 0, 1, 1))
     table = _plain_table()
     for side in (0, 1):
         table.add_column(
@@ -155,7 +158,7 @@ def _gains(pair: PairReport, published: str | None) -> RenderableType:
     for i in range(half):
         right = _gain_cells(rows[half + i]) if half + i < len(rows) else [""] * 5
         table.add_row(*_gain_cells(rows[i]), *right)
-    return Padding(table, (0, 0, 1, 1))
+    return Padding(Group(table, *notes), (0, 0, 1, 1))
 
 
 def _gain_cells(row: GainRow) -> list[RenderableType]:

@@ -312,7 +312,7 @@ def test_rows_of_a_light_table_are_variants_of_seven_states():
     n = light.level_probabilities.size
     assert n > 4
     assert light.amplitudes.shape == (4 * n * 7, 2)
-    assert light.variant_probabilities(arm.source).sum() == pytest.approx(1.0)
+    assert light.previous_probabilities(arm.source).sum() == pytest.approx(1.0)
     means = (np.abs(light.amplitudes) ** 2).sum(axis=1).reshape(4, n, 7)
     np.testing.assert_allclose(means[2, 3], 1.5 * means[0, 3], rtol=1e-12)
     average = light.level_probabilities @ means[1]
