@@ -11,8 +11,13 @@ from hypothesis import strategies as st
 from scipy.special import i0, i0e
 
 from mdiqkd_net.blocks import CATEGORIES, N_STATES
+from mdiqkd_net.errors import DeviceError
 from mdiqkd_net.params import Link, ReceiverParams, Setting, UserLink
 from mdiqkd_net.physics import expected
+from mdiqkd_net.physics.dead_time import registration
+from mdiqkd_net.physics.encodings import light_table
+from mdiqkd_net.physics.gates import gates_of
+from mdiqkd_net.physics.optics import raw_patterns
 
 BOTH = ("psi_minus", "psi_plus")
 INTENSITY = {"x": 0.04, "y": 0.16, "z": 0.5}
@@ -28,12 +33,15 @@ def make_link(
     alice=(0.04, 0.16, 0.5),
     bob=(0.04, 0.16, 0.5),
     bell_states=BOTH,
+    shares=(0.13, 0.024, 0.82),
+    pulse_rate_hz=None,
+    **receiver,
 ):
     users = [
         UserLink(
-            x=Setting(mu[0], 0.13),
-            y=Setting(mu[1], 0.024),
-            z=Setting(mu[2], 0.82),
+            x=Setting(mu[0], shares[0]),
+            y=Setting(mu[1], shares[1]),
+            z=Setting(mu[2], shares[2]),
             length_km=length,
             attenuation_db_per_km=0.2,
         )
@@ -44,12 +52,17 @@ def make_link(
         alice=users[0],
         bob=users[1],
         receiver=ReceiverParams(
-            efficiency=efficiency, dark_probability=dark, misalignment=flip, mode_overlap=overlap
+            efficiency=efficiency,
+            dark_probability=dark,
+            misalignment=flip,
+            mode_overlap=overlap,
+            **receiver,
         ),
         eps_sec=1e-10,
         eps_cor=1e-15,
         f_ec=1.16,
         bell_states=bell_states,
+        pulse_rate_hz=pulse_rate_hz,
     )
 
 
@@ -271,6 +284,107 @@ def test_single_photons_are_the_derivative_of_the_generating_function(basis, ove
     if basis == "x":
         e11 = mixed_derivative_at_zero(errors) / y11
         assert e11 == pytest.approx(expected.e11(link), rel=1e-7)
+
+
+UNEQUAL = {"efficiency_ratio": 0.6, "splitter_transmittance": 0.4}
+DEAD = {"dead_time_s": 20e-9, "pulse_rate_hz": 1e9}
+
+
+def generated(link, h, receives):
+    """Events and errors of pulses of mean h in one basis, times exp of what they hold of light.
+
+    The detectors' past is that of `link`, whatever these pulses are: `receives` says what becomes
+    of raw patterns.
+    """
+    user = [
+        msgspec.structs.replace(u, x=Setting(h, 0.1), y=Setting(2 * h, 0.1), z=Setting(h, 0.1))
+        for u in (link.alice, link.bob)
+    ]
+    raw = raw_patterns(
+        receiver=link.receiver,
+        transmittances=(link.alice.transmittance, link.bob.transmittance),
+        light=(light_table(user[0].source), light_table(user[1].source)),
+    )
+    return (raw @ receives)[:, [6, 9, 5, 10]].reshape(7, 7, 4)
+
+
+@pytest.mark.parametrize("receiver", [UNEQUAL, DEAD, UNEQUAL | DEAD], ids=str)
+def test_single_photons_behind_any_receiver_are_the_derivative_too(receiver):
+    """With a dead time, of pulses that come into the light of the link one at a time."""
+    link = make_link(efficiency=0.9, dark=2e-3, flip=0.0, overlap=0.9, km=(1.0, 7.0), **receiver)
+    receives = np.eye(16)
+    if link.receiver.dead_time_s is not None:
+        raw = raw_patterns(
+            receiver=link.receiver,
+            transmittances=(link.alice.transmittance, link.bob.transmittance),
+            light=(light_table(link.alice.source), light_table(link.bob.source)),
+        )
+        of_user = [
+            [p / (1 + (i > 0)) for i, p in enumerate(u.probabilities)]
+            for u in (link.alice, link.bob)
+        ]
+        sent = [[o, x, x, y, y, z, z] for o, x, y, z in of_user]
+        receives = registration(np.outer(*sent).ravel() @ raw, gates_of(link.receiver, 1e9).reach)
+    z, right, wrong = [], [], []
+    for h in (0.08, 0.04, 0.02, 0.01, 0.005):
+        table = generated(link, h, receives)
+
+        def second(a, b, columns, table=table, h=h):
+            q = table[..., columns].sum(axis=-1)
+            edges = (q[a, 0] + q[0, b]) * math.exp(h)
+            return h, q[a, b] * math.exp(2 * h) - edges + q[0, 0]
+
+        pairs = itertools.product((0, 1), (0, 1))
+        minus, plus = [0, 1], [2, 3]
+        of_bits = [
+            (a == b, second(1 + a, 1 + b, minus), second(1 + a, 1 + b, plus)) for a, b in pairs
+        ]
+        right.append((h, sum(p[1] if e else m[1] for e, m, p in of_bits) / 4))
+        wrong.append((h, sum(m[1] if e else p[1] for e, m, p in of_bits) / 4))
+        total = sum(second(5 + a, 5 + b, minus + plus)[1] for a in (0, 1) for b in (0, 1))
+        z.append((h, total / 4))
+    assert expected.y11(link) == pytest.approx(mixed_derivative_at_zero(z), rel=1e-6)
+    right, wrong = mixed_derivative_at_zero(right), mixed_derivative_at_zero(wrong)
+    assert expected.e11(link) == pytest.approx(wrong / (right + wrong), rel=1e-6)
+
+
+def test_two_photons_land_somewhere():
+    alice, bob = np.array([0.6, 0.8j]), np.array([1.0, 1.0]) / math.sqrt(2)
+    for splitter, efficiencies in itertools.product((0.5, 0.3), ((1.0, 1.0), (0.7, 0.2))):
+        landed = expected.landing_probabilities(
+            0.9, 0.4, alice, bob, 0.8, splitter=splitter, efficiencies=efficiencies
+        )
+        assert sum(landed.values()) == pytest.approx(1.0, rel=1e-12)
+        assert min(landed.values()) >= 0.0
+    # Whatever both detectors lose might as well be lost before.
+    early = expected.landing_probabilities(0.9 * 0.7, 0.4 * 0.7, alice, bob, 0.8)
+    late = expected.landing_probabilities(0.9, 0.4, alice, bob, 0.8, efficiencies=(0.7, 0.7))
+    assert early == pytest.approx(late)
+
+
+def test_dead_time_takes_its_share_and_depends_on_what_is_sent():
+    bright, dim = (0.1, 0.1, 0.8), (0.4, 0.1, 0.1)
+    rested = expected.gains(make_link(km=(5, 5)))["zz"]
+    found = [
+        expected.gains(make_link(km=(5, 5), shares=shares, **DEAD))["zz"]
+        for shares in (bright, dim)
+    ]
+    assert found[0] < 0.7 * found[1] < 0.7 * rested
+    # A detector that is dead between the bins never announces psi_plus.
+    both, minus, plus = (
+        expected.gains(make_link(bell_states=states, **DEAD))["zz"]
+        for states in (BOTH, ("psi_minus",), ("psi_plus",))
+    )
+    assert plus == 0.0
+    assert both == minus
+    limits = [expected.infinite_decoy_rate(make_link(shares=s, **DEAD)) for s in (bright, dim)]
+    assert limits[0] == pytest.approx(limits[1], rel=1e-12)
+
+
+def test_dead_times_without_a_clock_are_refused():
+    link = make_link(detector="snspd")
+    with pytest.raises(DeviceError, match="pulse_rate_hz: found none, with a dead time of 2e-08 s"):
+        expected.gains(link)
 
 
 @pytest.mark.parametrize("overlap", [0.0, 0.5, 0.968, 1.0])
