@@ -20,7 +20,8 @@ from mdiqkd_net.blocks import (
 )
 from mdiqkd_net.devices.simulated import SimulatedReceiver
 from mdiqkd_net.params import Link, Source
-from mdiqkd_net.physics.expected import ACCEPTED, N_PATTERNS, state_click_probabilities
+from mdiqkd_net.physics.expected import ACCEPTED, state_click_probabilities
+from mdiqkd_net.physics.optics import N_PATTERNS
 from mdiqkd_net.physics.pair_optics import Arm, PairOptics, pair_optics
 from mdiqkd_net.physics.settings import SegmentSettings
 

@@ -80,7 +80,8 @@ def state_click_probabilities(link: Link) -> Floats:
         LATE_1; the last axis sums to 1. Misalignment is included, as a flip of Bob's bit.
 
     Raises:
-        DeviceError: On numbers that no device has, and on a dead time without a pulse rate.
+        ConfigError: On a dead time without a pulse rate.
+        DeviceError: On numbers that no device has.
     """
     optics = link_optics(link)
     raw, reach = link_patterns(link, optics), reach_of(link)
@@ -105,7 +106,8 @@ def gains_and_errors(link: Link) -> tuple[dict[str, float], dict[str, float]]:
     are unrelated: half of the events count as errors.
 
     Raises:
-        DeviceError: On numbers that no device has, and on a dead time without a pulse rate.
+        ConfigError: On a dead time without a pulse rate.
+        DeviceError: On numbers that no device has.
     """
     success = _success_probabilities(link)
     return _by_category(success.sum(axis=-1)), _by_category((success * _WRONG).sum(axis=-1))

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdiqkd_net.blocks import N_STATES, SETTING_O, setting_of
-from mdiqkd_net.errors import DeviceError
+from mdiqkd_net.errors import ConfigError
 from mdiqkd_net.params import Link
 from mdiqkd_net.physics.dead_time import MAX_MEMORY, memory_of, registration
 from mdiqkd_net.physics.detectors import detector_of
@@ -31,14 +31,14 @@ def reach_of(link: Link) -> NDArray[np.int64] | None:
     """Of the detectors' dead time, as in `gates.Gates`; None if they have none.
 
     Raises:
-        DeviceError: If pulses have no rate that the dead time could be compared with, and on what
-            `gates.gates_of` refuses.
+        ConfigError: If pulses have no rate that the dead time could be compared with.
+        DeviceError: On what `gates.gates_of` refuses.
     """
     if not has_dead_time(link):
         return None
     if link.pulse_rate_hz is None:
         dead_time_s = detector_of(link.receiver).dead_time_s
-        raise DeviceError(
+        raise ConfigError(
             f"pulse_rate_hz: found none, with a dead time of {dead_time_s:g} s; allowed: above 0"
         )
     return gates_of(link.receiver, link.pulse_rate_hz).reach

@@ -1,6 +1,6 @@
 """Detectors to choose from: parameter sets with costs, and what a link becomes with each.
 
-Prediction knows independent gates alone. A detector that is dead for a while after each click, or
+A plan predicts independent gates alone. A detector that is dead for a while after each click, or
 that clicks again of itself, is brought into that form here, at the mean rate of clicks: pulses
 that find a detector dead are pulses not sent, afterpulses are dark counts. That is exact in the
 mean for a rate that does not vary, where dead time and afterpulses are spread over many pulses; it
@@ -168,7 +168,9 @@ def seen(link: Link, detectors: Detectors, pulse_rate_hz: float) -> Seen:
         link=msgspec.structs.replace(
             link,
             n_pulses=max(1, round(link.n_pulses * live)),
-            receiver=msgspec.structs.replace(receiver, dark_probability=dark),
+            receiver=msgspec.structs.replace(
+                receiver, dark_probability=dark, dead_time_s=0.0, afterpulse_probability=0.0
+            ),
             bell_states=bell_states,
         ),
         pulse_rate_hz=pulse_rate_hz,

@@ -244,6 +244,29 @@ def test_report_on_a_link(capsys, link_file):
         assert words in out
 
 
+def test_a_link_with_dead_time_needs_a_clock_and_says_what_it_leaves_out(capsys, tmp_path):
+    path = tmp_path / "link.toml"
+    spad = "dead_time_s = 2e-8\nafterpulse_probability = 0.01\n"
+    path.write_text(LINK + spad)
+    assert main(["keyrate", "--link", str(path), "--json"]) == 2
+    assert "pulse_rate_hz: found none, with a dead time of 2e-08 s" in capsys.readouterr().err
+    assert main(["keyrate", "--link", str(path), "--json", "--pulse-rate", "1e9"]) == 1
+    by_option = json.loads(capsys.readouterr().out)
+    path.write_text("pulse_rate_hz = 1e9\n" + LINK + spad)
+    assert main(["keyrate", "--link", str(path), "--json"]) == 1
+    by_file = json.loads(capsys.readouterr().out)
+    assert by_file["gains"] == by_option["gains"]
+    assert by_file["pulse_rate_hz"] == by_option["pulse_rate_hz"] == 1e9
+    assert by_file["left_out"] == ["afterpulses"]
+    assert main(["keyrate", "--link", str(path), "--json", "--pulse-rate", "1e6"]) == 0
+    slower = json.loads(capsys.readouterr().out)
+    assert slower["gains"]["zz"] > 4 * by_file["gains"]["zz"]
+    main(["keyrate", "--link", str(path)])
+    out = capsys.readouterr().out
+    assert "predicted without" in out
+    assert "afterpulses" in out
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [("--eps-sec", "0"), ("--eps-sec", "nan"), ("--eps-cor", "1"), ("--f-ec", "0.9")],

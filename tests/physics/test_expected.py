@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.special import i0, i0e
 
 from mdiqkd_net.blocks import CATEGORIES, N_STATES
-from mdiqkd_net.errors import DeviceError
+from mdiqkd_net.errors import ConfigError
 from mdiqkd_net.params import Link, ReceiverParams, Setting, UserLink
 from mdiqkd_net.physics import expected
 from mdiqkd_net.physics.dead_time import registration
@@ -383,7 +383,7 @@ def test_dead_time_takes_its_share_and_depends_on_what_is_sent():
 
 def test_dead_times_without_a_clock_are_refused():
     link = make_link(detector="snspd")
-    with pytest.raises(DeviceError, match="pulse_rate_hz: found none, with a dead time of 2e-08 s"):
+    with pytest.raises(ConfigError, match="pulse_rate_hz: found none, with a dead time of 2e-08 s"):
         expected.gains(link)
 
 

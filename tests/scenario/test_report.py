@@ -146,6 +146,23 @@ def test_gains_stand_beside_the_closed_form(make_scenario):
     assert zz.n_published is None
 
 
+def test_the_closed_form_knows_the_receiver_of_the_scenario(make_scenario):
+    def reported(**receiver):
+        made = make_scenario()
+        changed = msgspec.structs.replace(made.receiver, **receiver)
+        scenario = msgspec.structs.replace(made, receiver=changed)
+        return built(scenario, ending("alice"), ending("bob"))
+
+    ideal, dead = reported(), reported(dead_time_s=2e-8)
+    spad = reported(level="click", dead_time_s=2e-8, afterpulse_probability=0.02)
+    zz = [{row.category: row for row in r.pairs[0].gains}["zz"] for r in (ideal, dead, spad)]
+    assert zz[1].gain_expected < 0.5 * zz[0].gain_expected
+    assert zz[1].gain_expected == zz[2].gain_expected
+    assert [r.pairs[0].left_out for r in (ideal, dead, spad)] == [[], [], ["afterpulses"]]
+    assert "closed form without" not in shown(dead)
+    assert "closed form without: afterpulses" in shown(spad)
+
+
 def test_published_counts_are_compared_per_pulse(make_scenario):
     result = built(make_scenario(more=MEASURED), ending("alice"), ending("bob"))
     rows = {row.category: row for row in result.pairs[0].gains}
