@@ -144,6 +144,9 @@ def seen(link: Link, detectors: Detectors, pulse_rate_hz: float) -> Seen:
     dead_s, again = detectors.dead_time_s, detectors.afterpulse_probability
     dead_s = own.dead_time_s if dead_s is None else dead_s
     again = own.afterpulses.probability if again is None else again
+    if own.dead_time_s > 0.0 or own.afterpulses.probability > 0.0:
+        # What is brought into the form of independent gates must not be predicted once more.
+        receiver = msgspec.structs.replace(receiver, dead_time_s=0.0, afterpulse_probability=0.0)
     bell_states = link.bell_states
     if dead_s > 0.5 / pulse_rate_hz:
         bell_states = tuple(state for state in bell_states if state == "psi_minus")
@@ -168,9 +171,7 @@ def seen(link: Link, detectors: Detectors, pulse_rate_hz: float) -> Seen:
         link=msgspec.structs.replace(
             link,
             n_pulses=max(1, round(link.n_pulses * live)),
-            receiver=msgspec.structs.replace(
-                receiver, dark_probability=dark, dead_time_s=0.0, afterpulse_probability=0.0
-            ),
+            receiver=msgspec.structs.replace(receiver, dark_probability=dark),
             bell_states=bell_states,
         ),
         pulse_rate_hz=pulse_rate_hz,

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from mdiqkd_net.errors import ConfigError
 from mdiqkd_net.params import Link, ReceiverParams, Setting, UserLink
+from mdiqkd_net.physics.link_clicks import left_out, shares_matter
 from mdiqkd_net.planning.detectors import BUILT_IN, FILE, Detectors, chosen, receiver_with, seen
 
 
@@ -110,3 +111,16 @@ def test_load_against_a_simulation_of_gates(link, dead_gates):
     error = shares.std() / math.sqrt(shares.size)
     assert abs(shares.mean() - light.live) < 7.0 * error + 0.01 * light.live
     assert light.link.n_pulses == round(link.n_pulses * light.live)
+
+
+def test_memory_of_the_file_is_charged_once(link):
+    """By the live pulses and more darks; what is left to predict has independent gates."""
+    spad = replace(link, receiver=replace(link.receiver, detector="spad_ingaas"))
+    light = seen(spad, BUILT_IN[FILE], 1e8)
+    assert light.live < 1.0
+    assert left_out(light.link) == []
+    assert not shares_matter(light.link)
+    # A set without a dead time takes that of the file away.
+    rested = seen(spad, Detectors(dead_time_s=0.0, afterpulse_probability=0.0), 1e8)
+    assert rested.live == 1.0
+    assert not shares_matter(rested.link)
