@@ -62,12 +62,13 @@ ACCEPTED: Final = {
 }
 """Click patterns that announce each Bell state."""
 
-_STATES_OF: Final = (slice(0, 1), slice(1, 3), slice(3, 5), slice(5, 7))
-"""States of each setting."""
-
 _STATES: Final = np.arange(N_STATES, dtype=np.uint8)
 _SETTING: Final = setting_of(_STATES)
 _BIT: Final = bit_of(_STATES)
+
+_OF_SETTING: Final = np.arange(4)[:, None] == _SETTING
+_BITS: Final[Floats] = _OF_SETTING / _OF_SETTING.sum(axis=1, keepdims=True)
+"""Chance of each state, given the setting; (4, 7)."""
 
 
 def state_click_probabilities(link: Link) -> Floats:
@@ -278,11 +279,8 @@ def _success_probabilities(link: Link) -> Floats:
 
 def _by_category(by_state: Floats) -> dict[str, float]:
     """Average over the uniform bits of each setting; (7, 7) in."""
-    result = {}
-    for i, category in enumerate(CATEGORIES):
-        alice, bob = divmod(i, 4)
-        result[category] = float(by_state[_STATES_OF[alice], _STATES_OF[bob]].mean())
-    return result
+    average = _BITS @ by_state @ _BITS.T
+    return dict(zip(CATEGORIES, average.ravel().tolist(), strict=True))
 
 
 def _scaled(link: Link, per_pair: dict[str, float]) -> dict[str, float]:
