@@ -7,7 +7,8 @@ import pytest
 
 from mdiqkd_net.errors import ConfigError
 from mdiqkd_net.imperfections import Drift, Process, TransmitterParams
-from mdiqkd_net.params import Fiber, Link, UserLink, parse_toml
+from mdiqkd_net.params import Fiber, Link, UserLink
+from mdiqkd_net.structs import parse_toml
 
 USER = """
 length_km = 25.0

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from mdiqkd_net.errors import ConfigError
-from mdiqkd_net.params import Fiber, Link, Setting, Source, SourceBounds, parse_toml, plain
+from mdiqkd_net.params import Fiber, Link, Setting, Source, SourceBounds
+from mdiqkd_net.structs import parse_toml, plain
 
 GOOD = """
 n_pulses = 1_000_000_000_000

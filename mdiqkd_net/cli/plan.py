@@ -135,10 +135,10 @@ def _settings(args: argparse.Namespace) -> "SettingsName":
 
 def _read(path: Path) -> tuple["Network", "list[Pair]"]:
     """A network, and who shares keys in it: of either kind of file."""
-    from mdiqkd_net.params import parse_toml
     from mdiqkd_net.planning.network import Network
     from mdiqkd_net.runtime.config import read_text
     from mdiqkd_net.scenario.config import Scenario
+    from mdiqkd_net.structs import parse_toml
 
     text = read_text(path)
     raw = parse_toml(text, dict[str, Any], str(path))

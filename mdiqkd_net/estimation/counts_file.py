@@ -16,7 +16,8 @@ from msgspec import Meta, Struct
 from mdiqkd_net.blocks import CATEGORIES, Counts
 from mdiqkd_net.errors import ConfigError
 from mdiqkd_net.estimation.decoy import NEEDED, NEEDED_ERRORS
-from mdiqkd_net.params import MAX_PULSES, Security, Source, parse_toml
+from mdiqkd_net.params import MAX_PULSES, Security, Source
+from mdiqkd_net.structs import parse_toml
 
 _SOURCE_COLUMNS: Final = ("mu_x", "mu_y", "mu_z", "p_x", "p_y", "p_z")
 _COUNT_COLUMNS: Final = (

@@ -18,9 +18,10 @@ from mdiqkd_net.estimation.engine import (
     more_light,
     predict_estimate,
 )
-from mdiqkd_net.params import Link, Security, Setting, Source, plain
+from mdiqkd_net.params import Link, Security, Setting, Source
 from mdiqkd_net.physics import expected
 from mdiqkd_net.physics.link_clicks import left_out
+from mdiqkd_net.structs import plain
 from mdiqkd_net.units import from_nano, to_nano
 
 Result = dict[str, Any]

@@ -11,12 +11,13 @@ from msgspec import Struct
 from mdiqkd_net.estimation.analysis import Analysis
 from mdiqkd_net.estimation.optimize import KeyBits, optimize_settings, pulses_at_settings
 from mdiqkd_net.estimation.settings_space import Limits
-from mdiqkd_net.params import Link, ReceiverParams, Source, UserLink, plain
+from mdiqkd_net.params import Link, ReceiverParams, Source, UserLink
 from mdiqkd_net.physics.pair_optics import Arm, arm_transmittance
 from mdiqkd_net.planning.detectors import Detectors, Seen, seen
 from mdiqkd_net.planning.network import Pair
 from mdiqkd_net.planning.prediction import Result, as_sent, predict
 from mdiqkd_net.planning.task import at, key_bits, searched
+from mdiqkd_net.structs import plain
 
 FIRST_KEY_BITS: Final = 256
 """What "first key" means."""

@@ -30,10 +30,11 @@ from mdiqkd_net.estimation.optimize import (
     smooth_key_bits,
 )
 from mdiqkd_net.estimation.settings_space import Limits
-from mdiqkd_net.params import Link, Setting, Source, UserLink, plain
+from mdiqkd_net.params import Link, Setting, Source, UserLink
 from mdiqkd_net.physics import expected
 from mdiqkd_net.physics.link_clicks import shares_matter
 from mdiqkd_net.planning.prediction import NOT_FROZEN, Result, as_sent, predict
+from mdiqkd_net.structs import plain
 
 SEARCHED: Final = ("double_scan", "certificate")
 """Methods whose key is fast and smooth enough to climb on; the first stands in for all others."""

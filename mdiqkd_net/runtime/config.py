@@ -15,9 +15,9 @@ from mdiqkd_net.params import (
     Security,
     Source,
     check_arm,
-    parse_toml,
 )
 from mdiqkd_net.physics.levels import check_level
+from mdiqkd_net.structs import parse_toml
 
 NodeId = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 

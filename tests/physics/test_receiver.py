@@ -4,11 +4,12 @@ import pytest
 from light_checks import LINKS, level, params, with_
 
 from mdiqkd_net.errors import ConfigError, DeviceError
-from mdiqkd_net.params import ReceiverParams, parse_toml
+from mdiqkd_net.params import ReceiverParams
 from mdiqkd_net.physics.clicks import ClickLevel
 from mdiqkd_net.physics.coincidences import CoincidenceLevel
 from mdiqkd_net.physics.levels import AVAILABLE
 from mdiqkd_net.physics.receiver import LEVELS
+from mdiqkd_net.structs import parse_toml
 
 DIM = (params(), (1e-3, 1e-3), LINKS["20 dB"][2])
 

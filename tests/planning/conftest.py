@@ -1,7 +1,7 @@
 import pytest
 
-from mdiqkd_net.params import parse_toml
 from mdiqkd_net.planning.network import Network
+from mdiqkd_net.structs import parse_toml
 
 SETTINGS = """\
 x = { intensity = 0.06, probability = 0.2 }

@@ -3,8 +3,8 @@
 import pytest
 
 from mdiqkd_net.errors import ConfigError
-from mdiqkd_net.params import parse_toml
 from mdiqkd_net.planning.network import Network
+from mdiqkd_net.structs import parse_toml
 
 DEMAND = '[[demand]]\nusers = ["{}", "{}"]\nkeys_per_hour = {}\n'
 

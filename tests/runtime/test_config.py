@@ -1,8 +1,8 @@
 import pytest
 
 from mdiqkd_net.errors import ConfigError
-from mdiqkd_net.params import parse_toml
 from mdiqkd_net.runtime.config import CharlesConfig
+from mdiqkd_net.structs import parse_toml
 
 TEXT = """
 node = "charles"

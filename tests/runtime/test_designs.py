@@ -7,11 +7,12 @@ from triangle import RECEIVER, SECURITY, SOURCE
 
 from mdiqkd_net.errors import ConfigError, KeyStoreError
 from mdiqkd_net.estimation.analysis import Analysis
-from mdiqkd_net.params import Link, Security, Setting, Source, UserLink, parse_toml
+from mdiqkd_net.params import Link, Security, Setting, Source, UserLink
 from mdiqkd_net.planning.prediction import design_of
 from mdiqkd_net.protocol.effects import Freeze
 from mdiqkd_net.runtime.config import EndpointConfig, Estimation, Peer, Remote, Tls
 from mdiqkd_net.runtime.designs import analysis_of, frozen_path, store_digest
+from mdiqkd_net.structs import parse_toml
 
 
 @pytest.fixture(scope="module")
