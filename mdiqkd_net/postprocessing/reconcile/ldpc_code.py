@@ -1,0 +1,179 @@
+"""Quasi-cyclic LDPC codes, built to measure from a fixed public seed: both users get the same.
+
+A code is a small *base matrix*, of which each one stands for a Z x Z cyclic permutation: row r and
+column c with shift s say that check i of row r covers bit (i + s) mod Z of column c. The base
+matrix grows edge by edge, each as far as possible from what its column can already reach (PEG: Hu,
+Eleftheriou & Arnold, IEEE Trans. Inf. Theory 51, 386 (2005)). Shifts are random, except that
+two checks that share two bits (a cycle of length 4, which makes belief propagation believe its own
+echo) are avoided. They cannot be avoided in codes of a few thousand bits.
+
+Only integers, sums and products decide, and SHAKE-256 draws the lots, so that a code is the same on
+any platform.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdiqkd_net.postprocessing.reconcile.ldpc_degrees import degree_shares
+
+SEED: Final = b"mdiqkd-net ldpc 1"
+SHIFT_TRIALS: Final = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Code:
+    """A code, and how the decoder walks through it.
+
+    Attributes:
+        size: Z, bits per column and checks per row.
+        row_start: Number of the first edge of each row, shape (M + 1,), int32.
+        column: Column of each edge, rows one after the other, shape (E,), int32.
+        shift: Its shift, 0 to Z - 1, shape (E,), int32.
+        turn: By how much more the column is turned in this row than in the row before this one
+            that has the column, in cyclic order of rows; shape (E,), int32.
+        rest: How far each column is turned between iterations, shape (N,), int32.
+    """
+
+    size: int
+    row_start: NDArray[np.int32]
+    column: NDArray[np.int32]
+    shift: NDArray[np.int32]
+    turn: NDArray[np.int32]
+    rest: NDArray[np.int32]
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of the base matrix."""
+        return self.row_start.size - 1
+
+    @property
+    def n_columns(self) -> int:
+        """Columns of the base matrix."""
+        return self.rest.size
+
+
+class _Lots:
+    """Random integers out of SHAKE-256."""
+
+    def __init__(self, label: bytes) -> None:
+        self._label = label
+        self._count = 0
+        self._words: list[int] = []
+
+    def below(self, n: int) -> int:
+        if not self._words:
+            self._count += 1
+            text = self._label + self._count.to_bytes(4, "little")
+            digest = hashlib.shake_256(text).digest(8 * 4096)
+            self._words = np.frombuffer(digest, "<u8").tolist()
+        return self._words.pop() % n
+
+
+@lru_cache(maxsize=16)
+def build(n_columns: int, n_rows: int, size: int) -> Code:
+    """The code with these dimensions; cached.
+
+    Args:
+        n_columns: N >= 1; a codeword has N x `size` bits.
+        n_rows: M, 1 to N.
+        size: Z, a multiple of 32.
+    """
+    lots = _Lots(SEED + b" %d %d %d" % (n_columns, n_rows, size))
+    degrees = _column_degrees(n_columns, n_rows)
+    rows_of = _grow(degrees, n_rows, lots)
+    shifts_of = _shifts(rows_of, size, lots)
+    edges = sorted(
+        (row, column, shift)
+        for column, (rows, shifts) in enumerate(zip(rows_of, shifts_of, strict=True))
+        for row, shift in zip(rows, shifts, strict=True)
+    )
+    row, column, shift = np.array(edges, np.int32).T.copy()
+    turn = np.empty_like(shift)
+    rest = np.zeros(n_columns, np.int32)
+    rest[column] = shift  # the last row of a column writes last
+    at = rest.copy()
+    for edge, (c, s) in enumerate(zip(column, shift, strict=True)):
+        turn[edge] = (s - at[c]) % size
+        at[c] = s
+    starts = np.searchsorted(row, np.arange(n_rows + 1)).astype(np.int32)
+    return Code(size, starts, column, shift, turn, rest)
+
+
+def _column_degrees(n_columns: int, n_rows: int) -> list[int]:
+    """Degrees by largest remainders, rising."""
+    shares = degree_shares(n_rows / n_columns)
+    exact = [(degree, share * n_columns) for degree, share in shares]
+    counts = [int(count) for _, count in exact]
+    order = sorted(range(len(exact)), key=lambda i: (counts[i] - exact[i][1], i))
+    for i in order[: n_columns - sum(counts)]:
+        counts[i] += 1
+    return [
+        min(degree, n_rows) for (degree, _), n in zip(exact, counts, strict=True) for _ in range(n)
+    ]
+
+
+def _grow(degrees: Sequence[int], n_rows: int, lots: _Lots) -> list[list[int]]:
+    """Progressive edge growth: the rows of each column."""
+    matrix = np.zeros((len(degrees), n_rows), np.float32)
+    load = np.zeros(n_rows, np.int64)
+    rows_of: list[list[int]] = []
+    for column, degree in enumerate(degrees):
+        rows: list[int] = []
+        for _ in range(degree):
+            candidates = _farthest(matrix, rows)
+            least = load[candidates].min()
+            best = candidates[load[candidates] == least]
+            row = int(best[lots.below(best.size)])
+            rows.append(row)
+            matrix[column, row] = 1.0
+            load[row] += 1
+        rows_of.append(rows)
+    return rows_of
+
+
+def _farthest(matrix: NDArray[np.float32], rows: Sequence[int]) -> NDArray[np.intp]:
+    """Rows that a column with these rows reaches last, or not at all."""
+    n_rows = matrix.shape[1]
+    reached = np.zeros(n_rows, np.bool_)
+    reached[list(rows)] = True
+    last = ~reached
+    while rows:
+        columns = matrix @ reached.astype(np.float32) > 0.0
+        grown = (columns.astype(np.float32) @ matrix > 0.0) | reached
+        if grown.all() or not (grown & ~reached).any():
+            break
+        reached = grown
+        last = ~reached
+    return np.flatnonzero(last)
+
+
+def _shifts(rows_of: Sequence[Sequence[int]], size: int, lots: _Lots) -> list[list[int]]:
+    """Shifts without cycles of length 4, as long as there are any."""
+    # For each pair of rows, the differences of shifts at columns that have both.
+    taken: dict[tuple[int, int], set[int]] = {}
+    shifts_of: list[list[int]] = []
+    for rows in rows_of:
+        shifts: list[int] = []
+        for k, row in enumerate(rows):
+            best, fewest = 0, len(rows) + 1
+            for _ in range(SHIFT_TRIALS):
+                shift = lots.below(size)
+                clashes = sum(
+                    (shift - shifts[j]) % size in taken.get((rows[j], row), ()) for j in range(k)
+                )
+                if clashes < fewest:
+                    best, fewest = shift, clashes
+                if fewest == 0:
+                    break
+            for j in range(k):
+                taken.setdefault((rows[j], row), set()).add((best - shifts[j]) % size)
+                taken.setdefault((row, rows[j]), set()).add((shifts[j] - best) % size)
+            shifts.append(best)
+        shifts_of.append(shifts)
+    return shifts_of
