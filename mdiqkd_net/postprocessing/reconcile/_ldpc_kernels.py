@@ -126,3 +126,44 @@ def sweep(
         for edge in range(first, stop):
             side[column[edge]] ^= 1
     return not v.any_set(bad)
+
+
+@kernel
+def syndrome(bits: U8, row_start: I32, column: I32, shift: I32, size: Int, out: U8) -> None:
+    """Parities of all checks, M Z of them, of N Z bits."""
+    for row in range(row_start.size - 1):
+        for i in range(size):
+            out[row * size + i] = 0
+        for edge in range(row_start[row], row_start[row + 1]):
+            first = column[edge] * size
+            turned = size - shift[edge]
+            for i in range(turned):
+                out[row * size + i] ^= bits[first + shift[edge] + i]
+            for i in range(turned, size):
+                out[row * size + i] ^= bits[first + i - turned]
+
+
+@kernel
+def turn_in(llr: I16, rest: I32, size: Int, post: I16, side: U8) -> None:
+    """Lay N Z LLRs out as `sweep` wants them."""
+    stride = size + 32
+    for c in range(rest.size):
+        side[c] = 0
+        for i in range(size + 32):
+            place = i + rest[c]
+            while place >= size:
+                place -= size
+            post[c * stride + i] = llr[c * size + place]
+
+
+@kernel
+def turn_out(post: I16, side: U8, rest: I32, size: Int, llr: I16) -> None:
+    """The inverse of `turn_in`."""
+    stride = size + 32
+    for c in range(rest.size):
+        base = (side[c] * rest.size + c) * stride
+        for i in range(size):
+            place = i + rest[c]
+            if place >= size:
+                place -= size
+            llr[c * size + place] = post[base + i]

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
+from mdiqkd_net.errors import LocalProtocolError
 from mdiqkd_net.postprocessing.leak import binary_entropy
 
 Density = NDArray[np.float64]
@@ -39,11 +40,11 @@ TILT: Final = 1.0
 exp(-TILT FFT_SIZE PHI_STEP), 1e-7."""
 
 DEGREES: Final = (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25)
-DEGREE_2_MAX: Final = 0.95
+DEGREE_2_MAX: Final = 2.5
 """Columns of degree 2 per row of the matrix. From 1 on they would close cycles among themselves,
 and such a cycle is a codeword of low weight."""
 
-SPEED: Final = 0.03
+SPEED: Final = 0.01
 """Every iteration takes away at least this share of the uncertainty, so that few are needed."""
 
 FLOOR: Final = 1e-5
@@ -176,44 +177,49 @@ class Design(NamedTuple):
     leak: float
 
 
-def design(qber: float, column_degree: float, n_rounds: int) -> Design:
+def design(qber: float, column_degree: float) -> Design:
     """The distribution of least leak that corrects errors of rate `qber`.
 
     Args:
         qber: Error rate at the threshold.
         column_degree: Mean edges of a column that is aimed at: more cost more time.
-        n_rounds: Linear programs in a row.
+
+    Raises:
+        LocalProtocolError: No start was found that converges.
     """
     inverse = 1.0 / np.array(DEGREES)
     check_degree = column_degree / (1.06 * binary_entropy(qber))
     stable = 1.0 / ((check_degree - 1.0) * 2.0 * np.sqrt(qber * (1.0 - qber)))
     most_2 = min(2.0 * DEGREE_2_MAX / check_degree, 0.98 * stable)
+    # Begin where 40 % more syndrome makes up for a crude choice: degrees 2, 3 and 20.
+    most_3 = (1.0 / (1.4 * column_degree) - most_2 / 2.0 - (1.0 - most_2) / 20.0) / (1 / 3 - 1 / 20)
     edges = np.zeros(len(DEGREES))
-    # Begin where a third more syndrome makes up for a crude choice: degrees 2, 3 and 10.
-    most_3 = (1.0 / (1.33 * column_degree) - most_2 / 2.0 - (1.0 - most_2) / 10.0) / (1 / 3 - 1 / 10)
-    edges[[0, 1, DEGREES.index(10)]] = most_2, most_3, 1.0 - most_2 - most_3
-    best: Design | None = None
-    for number in range(n_rounds):
-        found = evolve(qber, edges, check_degree, 400)
-        if found.converges(edges):
-            leak = 1.0 / (check_degree * float(edges @ inverse))
-            if best is None or leak < best.leak:
-                best = Design(edges, check_degree, leak)
-        reach = 0.05 / (1 + number / 4)
-        bounds = [(max(e - reach, 0.0), min(e + reach, 1.0)) for e in edges]
-        bounds[0] = (min(bounds[0][0], most_2), min(bounds[0][1], most_2))
-        # The first iterations are fast, and the slack lets a stuck design move.
+    edges[[0, 1, DEGREES.index(20)]] = most_2, most_3, 1.0 - most_2 - most_3
+    best = Design(edges, check_degree, np.inf)
+    found = evolve(qber, edges, check_degree, 400)
+    if most_3 < 0.0 or not found.converges(edges):
+        raise LocalProtocolError(f"column degree: found {column_degree}; allowed: a larger one")
+    reach = 0.06
+    while reach > 1e-3:
+        leak = 1.0 / (check_degree * float(edges @ inverse))
+        trajectory = evolve(qber, edges, check_degree, 400)
+        if trajectory.converges(edges) and leak < best.leak * (1.0 - 1e-4):
+            best, found = Design(edges, check_degree, leak), trajectory
+        else:
+            reach /= 2.0
+        bounds = [(max(e - reach, 0.0), min(e + reach, 1.0)) for e in best.edges]
+        bounds[0] = (bounds[0][0], min(bounds[0][1], most_2))
         solution = linprog(
-            np.append(-inverse, 10.0),
-            A_ub=np.hstack([found.by_degree / found.before[:, None], -np.ones((len(found.before), 1))]),
-            b_ub=np.full(len(found.before), 1.0 - SPEED),
-            A_eq=[[1.0] * len(DEGREES) + [0.0]],
+            -inverse,
+            A_ub=found.by_degree,
+            b_ub=found.before * (1.0 - SPEED),
+            A_eq=[[1.0] * len(DEGREES)],
             b_eq=[1.0],
-            bounds=[*bounds, (0.0, None)],
+            bounds=bounds,
         )
-        edges = np.asarray(solution.x[:-1])
-    if best is None:
-        raise ArithmeticError(f"no design for an error rate of {qber}")
+        if solution.x is None:
+            break
+        edges = np.asarray(solution.x)
     return best
 
 
@@ -221,11 +227,10 @@ def main(argv: Sequence[str]) -> None:
     """Print a row for each error rate named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("qber", type=float, nargs="+")
-    parser.add_argument("--column-degree", type=float, default=3.4)
-    parser.add_argument("--rounds", type=int, default=16)
+    parser.add_argument("--column-degree", type=float, default=5.2)
     args = parser.parse_args(argv)
     for qber in args.qber:
-        found = design(qber, args.column_degree, args.rounds)
+        found = design(qber, args.column_degree)
         columns = found.edges / np.array(DEGREES)
         columns /= columns.sum()
         row = ", ".join(

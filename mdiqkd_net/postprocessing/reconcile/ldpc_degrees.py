@@ -6,7 +6,8 @@ from typing import Final, TypeAlias
 Shares: TypeAlias = tuple[tuple[int, float], ...]
 
 TABLE: Final[tuple[tuple[float, Shares], ...]] = (
-    (0.2, ((2, 0.25), (3, 0.45), (8, 0.15), (10, 0.15))),
+    (0.05413, ((2, 0.1353), (3, 0.4378), (7, 0.2772), (15, 0.1201), (20, 0.0295))),
+    (0.31852, ((2, 0.3652), (3, 0.3365), (6, 0.0173), (7, 0.1555), (8, 0.0420), (15, 0.0195), (20, 0.0153), (25, 0.0488))),
 )
 """Leak per key bit, and pairs of a degree and its share of columns."""
 

@@ -1,0 +1,365 @@
+"""Reconciliation by one syndrome from Alice, and a few of her bits where that is not enough."""
+
+import math
+import struct
+import zlib
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdiqkd_net.errors import LocalProtocolError, RemoteProtocolError
+from mdiqkd_net.postprocessing.leak import binary_entropy
+from mdiqkd_net.postprocessing.reconcile import _ldpc_kernels
+from mdiqkd_net.postprocessing.reconcile._lanes import N_LANES
+from mdiqkd_net.postprocessing.reconcile.ldpc_code import Code, build
+
+FRAME_BITS: Final = 2**18
+"""A frame has at most this many bits. Longer frames scatter less about the mean error rate, and
+decode more slowly once they leave the cache."""
+
+COLUMNS: Final = 512
+"""Columns of the base matrix that are aimed at."""
+
+SEED_BYTES: Final = 32
+
+QBER_MAX: Final = 0.15
+"""No key survives it, and no code was designed for it."""
+
+QBER_MIN: Final = 1e-4
+"""Below it the syndrome is that for this rate."""
+
+ITERATIONS: Final = 60
+"""After as many, more bits are asked for."""
+
+REQUESTS: Final = 24
+"""Requests for bits; the last one asks for whole frames."""
+
+DISCLOSED_SHARE: Final = 0.01
+"""A request is for this share of the syndrome, in bits."""
+
+GROWTH: Final = 1.25
+"""By which each request is larger than the one before."""
+
+CHECKSUM_BITS: Final = 32
+
+KNOWN_LLR: Final = 30.0
+
+# Syndrome bits over n h(QBER): what decodes without requests in most frames, by measurement.
+_MARGINS: Final = ((0.0, 1.20), (0.005, 1.145), (0.01, 1.12), (0.02, 1.10), (0.05, 1.085))
+
+
+def syndrome_bits(n_bits: int, qber: float) -> int:
+    """Length of the syndrome of a frame.
+
+    Args:
+        n_bits: Bits of the frame.
+        qber: Error rate that is expected.
+    """
+    q = min(max(qber, QBER_MIN), QBER_MAX)
+    rates, margins = zip(*_MARGINS, strict=True)
+    share = float(np.interp(q, rates, margins)) * binary_entropy(q)
+    # Short frames scatter more; a request costs far less than a syndrome for the worst of them.
+    return min(math.ceil(n_bits * share), n_bits)
+
+
+class Ldpc:
+    """One user's side of the reconciliation of one batch by an LDPC code.
+
+    Alice sends the syndromes of all frames and a checksum of each, Bob decodes. Where that fails,
+    he names the bits that he is least sure of, Alice discloses them, and he tries again (the idea
+    of blind reconciliation: Martinez-Mateo, Elkouss & Martin, Quantum Inf. Comput. 12, 791 (2012),
+    and Kiktenko et al., Phys. Rev. Applied 8, 044017 (2017)). The last of a bounded number of
+    requests is for whole frames, so the batch always ends. Requests name the same number of bits
+    for each frame and are the only thing that Bob sends: they depend on the error pattern alone,
+    never on his key. `docs/explanation/post-processing.md` tells more.
+
+    Payloads are exchanged in lockstep, so one of each pair is empty.
+
+    The result is equal on both sides unless a wrong frame has the right syndrome and checksum. A
+    checksum misses one frame in 2^32 or so; the key must be verified (`postprocessing.verify`).
+
+    Args:
+        bits: Own sifted key, shape (n,), 0 or 1, n >= 1. It is copied.
+        corrects: True for Bob, whose key becomes Alice's.
+        qber: Estimate that sets the length of the syndrome, 0 to `QBER_MAX`; the same on both
+            sides.
+        seed: 32 public bytes; unused, for the code is fixed.
+
+    Raises:
+        LocalProtocolError: An argument is out of range.
+    """
+
+    def __init__(
+        self, bits: NDArray[np.uint8], *, corrects: bool, qber: float, seed: bytes
+    ) -> None:
+        if bits.ndim != 1 or bits.size == 0 or bits.dtype != np.uint8 or bits.max() > 1:
+            raise LocalProtocolError(
+                f"bits: found shape {bits.shape} of {bits.dtype}; "
+                "allowed: one axis of at least one uint8, each 0 or 1"
+            )
+        if len(seed) != SEED_BYTES:
+            raise LocalProtocolError(f"seed: found {len(seed)} bytes; allowed: {SEED_BYTES}")
+        if not (math.isfinite(qber) and 0.0 <= qber <= QBER_MAX):
+            raise LocalProtocolError(f"qber: found {qber}; allowed: 0 to {QBER_MAX}")
+        self._bits = bits.copy()
+        self._corrects = corrects
+        n_frames = -(-bits.size // FRAME_BITS)
+        self._starts = np.arange(n_frames + 1) * bits.size // n_frames
+        longest = -(-bits.size // n_frames)
+        size = N_LANES * max(1, round(longest / (COLUMNS * N_LANES)))
+        n_columns = -(-longest // size)
+        self._n_checks = syndrome_bits(longest, qber)
+        n_rows = -(-self._n_checks // size)
+        self._code = build(n_columns, n_rows, size)
+        self._decoder = _Decoder(self._code, self._n_checks, qber) if corrects else None
+        self._known = np.zeros(bits.size, np.bool_)
+        self._errors = np.zeros(bits.size, np.uint8)
+        self._syndromes = np.zeros((0, 0), np.uint8)
+        self._checksums: tuple[int, ...] = ()
+        self._open: list[int] = list(range(n_frames))
+        self._asked = np.zeros(0, np.int64)
+        self._requests = 0
+        self._started = self._done = False
+        self._rounds = 0
+        self._leak_bits = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether the last round is over."""
+        return self._done
+
+    @property
+    def bits(self) -> NDArray[np.uint8]:
+        """A copy of the own key as corrected so far, shape (n,)."""
+        return self._bits ^ self._errors
+
+    @property
+    def leak_bits(self) -> int:
+        """Bits about Alice's key that were sent: syndromes, checksums and single bits."""
+        return self._leak_bits
+
+    @property
+    def n_corrected(self) -> int:
+        """Errors found. Alice learns of none."""
+        return int(self._errors.sum())
+
+    @property
+    def rounds(self) -> int:
+        """Payloads taken from the peer."""
+        return self._rounds
+
+    @property
+    def _n_frames(self) -> int:
+        return self._starts.size - 1
+
+    def start(self) -> bytes:
+        """The first payload for the peer.
+
+        Raises:
+            LocalProtocolError: It was asked for before.
+        """
+        if self._started:
+            raise LocalProtocolError("start: found a batch under way; allowed: once")
+        self._started = True
+        if self._corrects:
+            return b""
+        checks = np.array([self._syndrome(f) for f in range(self._n_frames)])
+        sums = [self._checksum(f) for f in range(self._n_frames)]
+        self._leak_bits += checks.size + CHECKSUM_BITS * self._n_frames
+        return struct.pack(f"<{len(sums)}I", *sums) + np.packbits(checks).tobytes()
+
+    def receive(self, payload: bytes) -> bytes | None:
+        """Take the peer's payload of this round; return the next one to send, or None at the end.
+
+        Raises:
+            RemoteProtocolError: The payload is malformed; nothing has changed.
+            LocalProtocolError: Before the start or after the end.
+        """
+        if not self._started or self._done:
+            state = "the end" if self._done else "no start"
+            raise LocalProtocolError(f"receive: found {state}; allowed: between start and end")
+        mine = (self._rounds % 2 == 0) == self._corrects
+        if not mine:
+            if payload:
+                raise RemoteProtocolError(
+                    f"ldpc payload: found {len(payload)} bytes; allowed: 0 in this round"
+                )
+            reply: bytes | None = b""
+        elif not self._corrects:
+            reply = self._disclose(payload)
+        else:
+            if self._rounds == 0:
+                self._take_syndromes(payload)
+            else:
+                self._take_bits(payload)
+            reply = self._decode()
+        self._rounds += 1
+        # The user who hears of no request, and the one who had none to make a round ago.
+        self._done = reply is None or (self._corrects and not mine and not self._open)
+        return None if self._done else reply
+
+    def _frame(self, f: int) -> slice:
+        return slice(int(self._starts[f]), int(self._starts[f + 1]))
+
+    def _syndrome(self, f: int) -> NDArray[np.uint8]:
+        code = self._code
+        padded = np.zeros(code.n_columns * code.size, np.uint8)
+        own = self._bits[self._frame(f)]
+        padded[: own.size] = own
+        out = np.empty(code.n_rows * code.size, np.uint8)
+        _ldpc_kernels.syndrome(padded, code.row_start, code.column, code.shift, code.size, out)
+        return out[: self._n_checks]
+
+    def _checksum(self, f: int) -> int:
+        frame = self._frame(f)
+        return zlib.crc32(np.packbits(self._bits[frame] ^ self._errors[frame]).tobytes())
+
+    def _take_syndromes(self, payload: bytes) -> None:
+        n = self._n_frames
+        n_checks = n * self._n_checks
+        if len(payload) != 4 * n + -(-n_checks // 8):
+            raise RemoteProtocolError(
+                f"ldpc payload: found {len(payload)} bytes; "
+                f"allowed: {4 * n + -(-n_checks // 8)} for {n} frames"
+            )
+        checks = np.unpackbits(np.frombuffer(payload, np.uint8, offset=4 * n))
+        if checks[n_checks:].any():
+            raise RemoteProtocolError(
+                f"ldpc payload: found bits set behind the {n_checks} of the syndromes; "
+                "allowed: zeros"
+            )
+        self._checksums = struct.unpack(f"<{n}I", payload[: 4 * n])
+        self._syndromes = checks[:n_checks].reshape(n, self._n_checks)
+        self._leak_bits += n_checks + CHECKSUM_BITS * n
+
+    def _decode(self) -> bytes:
+        """Try all open frames; the request for those that stay open, empty if there are none."""
+        decoder = self._decoder
+        if decoder is None:
+            raise LocalProtocolError("decode: found the user who does not correct")
+        asked: list[NDArray[np.int64]] = []
+        still: list[int] = []
+        self._requests += 1
+        share = self._bits_asked()
+        for f in self._open:
+            frame = self._frame(f)
+            difference = self._syndromes[f] ^ self._syndrome(f)
+            known = self._known[frame]
+            if known.all():
+                continue
+            sure, errors = decoder.decode(difference, self._errors[frame], known)
+            right = self._bits[frame] ^ errors
+            if zlib.crc32(np.packbits(right).tobytes()) == self._checksums[f]:
+                self._errors[frame] = errors
+                continue
+            still.append(f)
+            unknown = np.flatnonzero(~known)
+            count = min(share, unknown.size)
+            least = unknown[np.argpartition(sure[unknown], count - 1)[:count]]
+            asked.append(np.sort(least) + frame.start)
+        self._open = still
+        self._asked = np.concatenate(asked) if asked else np.zeros(0, np.int64)
+        return self._asked.astype("<u4").tobytes()
+
+    def _bits_asked(self) -> int:
+        if self._requests >= REQUESTS:
+            return int(np.diff(self._starts).max())
+        return math.ceil(DISCLOSED_SHARE * self._n_checks * GROWTH ** (self._requests - 1)) + 8
+
+    def _disclose(self, payload: bytes) -> bytes | None:
+        """Answer a request."""
+        if not payload:
+            return None
+        if len(payload) % 4:
+            raise RemoteProtocolError(
+                f"ldpc request: found {len(payload)} bytes; allowed: a multiple of 4"
+            )
+        asked = np.frombuffer(payload, "<u4").astype(np.int64)
+        if asked[-1] >= self._bits.size or (np.diff(asked) <= 0).any():
+            raise RemoteProtocolError(
+                f"ldpc request: found positions up to {asked.max()}; "
+                f"allowed: rising ones below {self._bits.size}"
+            )
+        if self._known[asked].any():
+            raise RemoteProtocolError("ldpc request: found a bit that was sent; allowed: new ones")
+        if self._requests == REQUESTS:
+            raise RemoteProtocolError(f"ldpc request: found one more; allowed: {REQUESTS}")
+        self._requests += 1
+        self._known[asked] = True
+        self._leak_bits += asked.size
+        return np.packbits(self._bits[asked]).tobytes()
+
+    def _take_bits(self, payload: bytes) -> None:
+        n_asked = self._asked.size
+        if len(payload) != -(-n_asked // 8):
+            raise RemoteProtocolError(
+                f"ldpc payload: found {len(payload)} bytes; allowed: {-(-n_asked // 8)}"
+            )
+        told = np.unpackbits(np.frombuffer(payload, np.uint8))
+        if told[n_asked:].any():
+            raise RemoteProtocolError(
+                f"ldpc payload: found bits set behind the {n_asked} asked for; allowed: zeros"
+            )
+        self._known[self._asked] = True
+        self._errors[self._asked] = told[:n_asked] ^ self._bits[self._asked]
+        self._leak_bits += n_asked
+
+
+class _Decoder:
+    """The arrays that `_ldpc_kernels.sweep` works on, for one frame after the other."""
+
+    def __init__(self, code: Code, n_checks: int, qber: float) -> None:
+        size, n = code.size, code.n_columns * code.size
+        rate = min(max(qber, QBER_MIN), QBER_MAX)
+        scale = _ldpc_kernels.LLR_SCALE
+        self._code = code
+        self._llr = round(scale * math.log((1.0 - rate) / rate))
+        self._certain = round(scale * KNOWN_LLR)
+        self._post = np.zeros(2 * code.n_columns * (size + N_LANES), np.int16)
+        self._side = np.zeros(code.n_columns, np.uint8)
+        self._message = np.zeros(code.column.size * size, np.int16)
+        self._syndrome = np.zeros(code.n_rows * size, np.int16)
+        self._there = np.zeros(code.n_rows * size, np.int16)
+        self._there[:n_checks] = -1
+        widest = int(np.diff(code.row_start).max())
+        self._scratch = np.zeros(2 * widest * N_LANES, np.int16)
+        self._values = np.zeros(n, np.int16)
+
+    def decode(
+        self, difference: NDArray[np.uint8], errors: NDArray[np.uint8], known: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+        """Look for the error pattern of a frame.
+
+        Args:
+            difference: Of the syndromes, shape (n_checks,).
+            errors: Errors where they are known, shape (n,).
+            known: Where they are, shape (n,).
+
+        Returns:
+            How sure each bit is, and the errors, as they are after the last iteration.
+        """
+        code, n = self._code, errors.size
+        self._values[:n] = self._llr
+        self._values[:n][known] = np.where(errors[known], -self._certain, self._certain)
+        self._values[n:] = self._certain  # behind the end, both have zeros
+        self._syndrome[: difference.size] = -difference.astype(np.int16)
+        self._message[:] = 0
+        _ldpc_kernels.turn_in(self._values, code.rest, code.size, self._post, self._side)
+        for _ in range(ITERATIONS):
+            if _ldpc_kernels.sweep(
+                self._post,
+                self._side,
+                self._message,
+                self._syndrome,
+                self._there,
+                code.row_start,
+                code.column,
+                code.turn,
+                code.size,
+                self._scratch,
+            ):
+                break
+        _ldpc_kernels.turn_out(self._post, self._side, code.rest, code.size, self._values)
+        found = self._values[:n]
+        return np.abs(found), (found < 0).astype(np.uint8)
