@@ -81,13 +81,13 @@ def sweep(
 ) -> bool:
     """One iteration over all rows; whether each disclosed check held when its turn came."""
     n_columns = side.size
-    stride = size + 32
+    stride = size + v.N_LANES
     half = scratch.size // 2
     bad = v.everywhere(0)
-    nothing = v.everywhere(size % 32)
+    nothing = v.everywhere(size % v.N_LANES)
     for row in range(row_start.size - 1):
         first, stop = row_start[row], row_start[row + 1]
-        for k in range(0, size, 32):
+        for k in range(0, size, v.N_LANES):
             sign = v.load(syndrome, row * size + k)
             there = v.load(known, row * size + k)
             parity = sign
@@ -103,8 +103,8 @@ def sweep(
                 u = _distrust(q, nothing)
                 parity = v.differ(parity, p)
                 sign = v.differ(sign, q)
-                v.store(scratch, (edge - first) * 32, q)
-                v.store(scratch, half + (edge - first) * 32, u)
+                v.store(scratch, (edge - first) * v.N_LANES, q)
+                v.store(scratch, half + (edge - first) * v.N_LANES, u)
                 certain = v.drop(certain, v.product(certain, v.smaller(u, most)))
                 most = v.larger(u, most)
             bad = v.either(bad, v.both(parity, there))
@@ -113,8 +113,8 @@ def sweep(
             to_rest = _LOG(rest)
             slope = _SLOPE(rest)
             for edge in range(first, stop):
-                q = v.load(scratch, (edge - first) * 32)
-                u = v.load(scratch, half + (edge - first) * 32)
+                q = v.load(scratch, (edge - first) * v.N_LANES)
+                u = v.load(scratch, half + (edge - first) * v.N_LANES)
                 out = v.choose(v.equal(u, most), to_worst, v.add(to_rest, v.product(u, slope)))
                 out = v.negate_where(out, v.sign_mask(v.differ(sign, q)))
                 p = v.add(q, out)
@@ -146,10 +146,10 @@ def syndrome(bits: U8, row_start: I32, column: I32, shift: I32, size: Int, out: 
 @kernel
 def turn_in(llr: I16, rest: I32, size: Int, post: I16, side: U8) -> None:
     """Lay N Z LLRs out as `sweep` wants them."""
-    stride = size + 32
+    stride = size + v.N_LANES
     for c in range(rest.size):
         side[c] = 0
-        for i in range(size + 32):
+        for i in range(size + v.N_LANES):
             place = i + rest[c]
             while place >= size:
                 place -= size
@@ -159,7 +159,7 @@ def turn_in(llr: I16, rest: I32, size: Int, post: I16, side: U8) -> None:
 @kernel
 def turn_out(post: I16, side: U8, rest: I32, size: Int, llr: I16) -> None:
     """The inverse of `turn_in`."""
-    stride = size + 32
+    stride = size + v.N_LANES
     for c in range(rest.size):
         base = (side[c] * rest.size + c) * stride
         for i in range(size):

@@ -1,8 +1,8 @@
-"""Degree distributions of `ldpc_degrees.TABLE`: `python -m ...reconcile.density_evolution 0.02 0.05`.
+"""Search for the rows of `ldpc_degrees.TABLE`, one for each error rate on the command line.
 
-For each error rate named, it looks for the column degrees that let belief propagation succeed at
-the least syndrome, and prints a row of the table: leak per key bit at the threshold, then pairs of
-a degree and its share of columns; to stderr, how the row came about. Nothing in it is random.
+`python -m mdiqkd_net.postprocessing.reconcile.density_evolution 0.02 0.05` looks for the column
+degrees that let belief propagation succeed at the least syndrome, prints the rows, and on stderr
+how good they are. Nothing in it is random.
 
 Method: density evolution of the messages on a cycle-free graph (Richardson, Shokrollahi & Urbanke,
 IEEE Trans. Inf. Theory 47, 619 (2001)), with discretized densities, and a linear program over the
@@ -27,6 +27,7 @@ from scipy.optimize import linprog
 
 from mdiqkd_net.errors import LocalProtocolError
 from mdiqkd_net.postprocessing.leak import binary_entropy
+from mdiqkd_net.postprocessing.reconcile.ldpc_degrees import DEGREES
 
 Density = NDArray[np.float64]
 
@@ -39,7 +40,6 @@ TILT: Final = 1.0
 """Densities are damped by exp(-TILT phi) under the FFT: what it wraps around then shrinks by
 exp(-TILT FFT_SIZE PHI_STEP), 1e-7."""
 
-DEGREES: Final = (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25)
 DEGREE_2_MAX: Final = 2.5
 """Columns of degree 2 per row of the matrix. From 1 on they would close cycles among themselves,
 and such a cycle is a codeword of low weight."""
@@ -63,9 +63,7 @@ def _shares(place: Density, top: int) -> tuple[NDArray[np.intp], Density]:
 
 
 _TO_PHI = _shares(_phi(np.arange(1, X_HALF + 1) * X_STEP) / PHI_STEP, PHI_SIZE - 1)
-_TO_X = _shares(
-    np.append(float(X_HALF), _phi(np.arange(1, PHI_SIZE) * PHI_STEP) / X_STEP), X_HALF
-)
+_TO_X = _shares(np.append(float(X_HALF), _phi(np.arange(1, PHI_SIZE) * PHI_STEP) / X_STEP), X_HALF)
 _ERROR = 1.0 / (1.0 + np.exp(X_STEP * np.arange(X_HALF + 1)))
 _ENTROPY = np.array([binary_entropy(p) for p in _ERROR])
 _DAMPING = np.exp(-TILT * PHI_STEP * np.arange(PHI_SIZE))
@@ -233,9 +231,7 @@ def main(argv: Sequence[str]) -> None:
         found = design(qber, args.column_degree)
         columns = found.edges / np.array(DEGREES)
         columns /= columns.sum()
-        row = ", ".join(
-            f"({d}, {share:.4f})" for d, share in zip(DEGREES, columns, strict=True) if share > 5e-5
-        )
+        row = ", ".join(str(round(1e4 * share)) for share in columns)
         sys.stdout.write(f"({found.leak:.5f}, ({row})),\n")
         sys.stdout.flush()
         mean = 1.0 / float(found.edges @ (1.0 / np.array(DEGREES)))

@@ -14,7 +14,7 @@ from mdiqkd_net.postprocessing.reconcile import _ldpc_kernels
 from mdiqkd_net.postprocessing.reconcile._lanes import N_LANES
 from mdiqkd_net.postprocessing.reconcile.ldpc_code import Code, build
 
-FRAME_BITS: Final = 2**18
+FRAME_BITS: Final = 2**17
 """A frame has at most this many bits. Longer frames scatter less about the mean error rate, and
 decode more slowly once they leave the cache."""
 
@@ -46,7 +46,7 @@ CHECKSUM_BITS: Final = 32
 KNOWN_LLR: Final = 30.0
 
 # Syndrome bits over n h(QBER): what decodes without requests in most frames, by measurement.
-_MARGINS: Final = ((0.0, 1.20), (0.005, 1.145), (0.01, 1.12), (0.02, 1.10), (0.05, 1.085))
+_MARGINS: Final = ((0.0, 1.20), (0.005, 1.145), (0.01, 1.125), (0.02, 1.11), (0.05, 1.105))
 
 
 def syndrome_bits(n_bits: int, qber: float) -> int:

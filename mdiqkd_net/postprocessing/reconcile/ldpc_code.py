@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mdiqkd_net.postprocessing.reconcile.ldpc_degrees import degree_shares
+from mdiqkd_net.postprocessing.reconcile.ldpc_degrees import DEGREES, degree_shares
 
 SEED: Final = b"mdiqkd-net ldpc 1"
 SHIFT_TRIALS: Final = 64
@@ -107,15 +107,12 @@ def build(n_columns: int, n_rows: int, size: int) -> Code:
 
 def _column_degrees(n_columns: int, n_rows: int) -> list[int]:
     """Degrees by largest remainders, rising."""
-    shares = degree_shares(n_rows / n_columns)
-    exact = [(degree, share * n_columns) for degree, share in shares]
-    counts = [int(count) for _, count in exact]
-    order = sorted(range(len(exact)), key=lambda i: (counts[i] - exact[i][1], i))
+    exact = [share * n_columns for share in degree_shares(n_rows / n_columns)]
+    counts = [int(count) for count in exact]
+    order = sorted(range(len(exact)), key=lambda i: (counts[i] - exact[i], i))
     for i in order[: n_columns - sum(counts)]:
         counts[i] += 1
-    return [
-        min(degree, n_rows) for (degree, _), n in zip(exact, counts, strict=True) for _ in range(n)
-    ]
+    return [min(d, n_rows) for d, count in zip(DEGREES, counts, strict=True) for _ in range(count)]
 
 
 def _grow(degrees: Sequence[int], n_rows: int, lots: _Lots) -> list[list[int]]:
