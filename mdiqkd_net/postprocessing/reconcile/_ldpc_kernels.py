@@ -129,41 +129,31 @@ def sweep(
 
 
 @kernel
-def syndrome(bits: U8, row_start: I32, column: I32, shift: I32, size: Int, out: U8) -> None:
-    """Parities of all checks, M Z of them, of N Z bits."""
+def syndrome(bits: I16, row_start: I32, column: I32, shift: I32, size: Int, out: I16) -> None:
+    """Parities of all checks, shape (M Z,), of bits in the layout of one copy of `post`."""
+    stride = size + v.N_LANES
     for row in range(row_start.size - 1):
-        for i in range(size):
-            out[row * size + i] = 0
-        for edge in range(row_start[row], row_start[row + 1]):
-            first = column[edge] * size
-            turned = size - shift[edge]
-            for i in range(turned):
-                out[row * size + i] ^= bits[first + shift[edge] + i]
-            for i in range(turned, size):
-                out[row * size + i] ^= bits[first + i - turned]
+        for k in range(0, size, v.N_LANES):
+            total = v.everywhere(0)
+            for edge in range(row_start[row], row_start[row + 1]):
+                place = k + shift[edge]
+                if place >= size:
+                    place -= size
+                total = v.differ(total, v.load(bits, column[edge] * stride + place))
+            v.store(out, row * size + k, total)
 
 
 @kernel
-def turn_in(llr: I16, rest: I32, size: Int, post: I16, side: U8) -> None:
-    """Lay N Z LLRs out as `sweep` wants them."""
+def turn_columns(source: I16, side: U8, amount: I32, size: Int, out: I16) -> None:
+    """Turn each column of the valid copies of `source` into the first copy of `out`."""
     stride = size + v.N_LANES
-    for c in range(rest.size):
-        side[c] = 0
-        for i in range(size + v.N_LANES):
-            place = i + rest[c]
-            while place >= size:
-                place -= size
-            post[c * stride + i] = llr[c * size + place]
-
-
-@kernel
-def turn_out(post: I16, side: U8, rest: I32, size: Int, llr: I16) -> None:
-    """The inverse of `turn_in`."""
-    stride = size + v.N_LANES
-    for c in range(rest.size):
-        base = (side[c] * rest.size + c) * stride
-        for i in range(size):
-            place = i + rest[c]
+    for c in range(amount.size):
+        base = (side[c] * amount.size + c) * stride
+        for k in range(0, size, v.N_LANES):
+            place = k + amount[c]
             if place >= size:
                 place -= size
-            llr[c * size + place] = post[base + i]
+            values = v.load(source, base + place)
+            v.store(out, c * stride + k, values)
+            if k == 0:
+                v.store(out, c * stride + size, values)

@@ -3,7 +3,7 @@
 import math
 import struct
 import zlib
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -204,12 +204,10 @@ class Ldpc:
 
     def _syndrome(self, f: int) -> NDArray[np.uint8]:
         code = self._code
-        padded = np.zeros(code.n_columns * code.size, np.uint8)
-        own = self._bits[self._frame(f)]
-        padded[: own.size] = own
-        out = np.empty(code.n_rows * code.size, np.uint8)
-        _ldpc_kernels.syndrome(padded, code.row_start, code.column, code.shift, code.size, out)
-        return out[: self._n_checks]
+        laid = _lay_out(self._bits[self._frame(f)], 0, code)
+        out = np.empty(code.n_rows * code.size, np.int16)
+        _ldpc_kernels.syndrome(laid, code.row_start, code.column, code.shift, code.size, out)
+        return out[: self._n_checks].astype(np.uint8)
 
     def _checksum(self, f: int) -> int:
         frame = self._frame(f)
@@ -306,11 +304,21 @@ class Ldpc:
         self._leak_bits += n_asked
 
 
+def _lay_out(values: NDArray[Any], filling: int, code: Code) -> NDArray[np.int16]:
+    """Values of a frame in columns, the first of each repeated behind its end; flat."""
+    padded = np.full(code.n_columns * code.size, filling, np.int16)
+    padded[: values.size] = values
+    laid = np.empty((code.n_columns, code.size + N_LANES), np.int16)
+    laid[:, : code.size] = padded.reshape(code.n_columns, code.size)
+    laid[:, code.size :] = laid[:, :N_LANES]
+    return laid.reshape(-1)
+
+
 class _Decoder:
     """The arrays that `_ldpc_kernels.sweep` works on, for one frame after the other."""
 
     def __init__(self, code: Code, n_checks: int, qber: float) -> None:
-        size, n = code.size, code.n_columns * code.size
+        size = code.size
         rate = min(max(qber, QBER_MIN), QBER_MAX)
         scale = _ldpc_kernels.LLR_SCALE
         self._code = code
@@ -324,7 +332,7 @@ class _Decoder:
         self._there[:n_checks] = -1
         widest = int(np.diff(code.row_start).max())
         self._scratch = np.zeros(2 * widest * N_LANES, np.int16)
-        self._values = np.zeros(n, np.int16)
+        self._back = (-code.rest % size).astype(np.int32)
 
     def decode(
         self, difference: NDArray[np.uint8], errors: NDArray[np.uint8], known: NDArray[np.bool_]
@@ -340,12 +348,14 @@ class _Decoder:
             How sure each bit is, and the errors, as they are after the last iteration.
         """
         code, n = self._code, errors.size
-        self._values[:n] = self._llr
-        self._values[:n][known] = np.where(errors[known], -self._certain, self._certain)
-        self._values[n:] = self._certain  # behind the end, both have zeros
+        values = np.full(n, self._llr, np.int16)
+        values[known] = np.where(errors[known], -self._certain, self._certain)
         self._syndrome[: difference.size] = -difference.astype(np.int16)
         self._message[:] = 0
-        _ldpc_kernels.turn_in(self._values, code.rest, code.size, self._post, self._side)
+        self._side[:] = 0
+        # Behind the end of the frame, both users have zeros.
+        laid = _lay_out(values, self._certain, code)
+        _ldpc_kernels.turn_columns(laid, self._side, code.rest, code.size, self._post)
         for _ in range(ITERATIONS):
             if _ldpc_kernels.sweep(
                 self._post,
@@ -360,6 +370,6 @@ class _Decoder:
                 self._scratch,
             ):
                 break
-        _ldpc_kernels.turn_out(self._post, self._side, code.rest, code.size, self._values)
-        found = self._values[:n]
+        _ldpc_kernels.turn_columns(self._post, self._side, self._back, code.size, laid)
+        found = laid.reshape(code.n_columns, -1)[:, : code.size].reshape(-1)[:n]
         return np.abs(found), (found < 0).astype(np.uint8)
