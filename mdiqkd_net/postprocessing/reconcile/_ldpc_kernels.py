@@ -12,6 +12,7 @@ rows, E edges and Z bits per column:
     syndrome  (M Z,) int16: all ones where the parities of the two users differ, else 0
     known     (M Z,) int16: all ones where a check was disclosed, 0 where it is not there
     scratch   (2, D 32) int16 for rows of at most D edges
+    base      (2 D,) int64: where the columns of a row are read and written
 
 Messages. The input q of a check enters as u = 1 - tanh(|q| / 2), a fraction of 2^16; the product of
 the 1 - u over all edges but the least reliable one, and over all edges, is taken as it comes. The
@@ -26,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdiqkd_net.postprocessing.reconcile import _lanes as v
-from mdiqkd_net.postprocessing.reconcile._jit import I32, U8, Int, inlined, kernel
+from mdiqkd_net.postprocessing.reconcile._jit import I32, I64, U8, Int, inlined, kernel
 
 I16: TypeAlias = NDArray[np.int16]
 
@@ -78,6 +79,7 @@ def sweep(
     turn: I32,
     size: Int,
     scratch: I16,
+    base: I64,
 ) -> bool:
     """One iteration over all rows; whether each disclosed check held when its turn came."""
     n_columns = side.size
@@ -87,24 +89,29 @@ def sweep(
     nothing = v.everywhere(size % v.N_LANES)
     for row in range(row_start.size - 1):
         first, stop = row_start[row], row_start[row + 1]
+        degree = stop - first
+        for j in range(degree):
+            c = column[first + j]
+            base[j] = (side[c] * n_columns + c) * stride
+            side[c] ^= 1
+            base[degree + j] = (side[c] * n_columns + c) * stride
         for k in range(0, size, v.N_LANES):
             sign = v.load(syndrome, row * size + k)
             there = v.load(known, row * size + k)
             parity = sign
             certain = there
             most = v.everywhere(0)
-            for edge in range(first, stop):
-                place = k + turn[edge]
+            for j in range(degree):
+                place = k + turn[first + j]
                 if place >= size:
                     place -= size
-                base = (side[column[edge]] * n_columns + column[edge]) * stride
-                p = v.load(post, base + place)
-                q = v.subtract(p, v.load(message, edge * size + k))
+                p = v.load(post, base[j] + place)
+                q = v.subtract(p, v.load(message, (first + j) * size + k))
                 u = _distrust(q, nothing)
                 parity = v.differ(parity, p)
                 sign = v.differ(sign, q)
-                v.store(scratch, (edge - first) * v.N_LANES, q)
-                v.store(scratch, half + (edge - first) * v.N_LANES, u)
+                v.store(scratch, j * v.N_LANES, q)
+                v.store(scratch, half + j * v.N_LANES, u)
                 certain = v.drop(certain, v.product(certain, v.smaller(u, most)))
                 most = v.larger(u, most)
             bad = v.either(bad, v.both(parity, there))
@@ -112,19 +119,16 @@ def sweep(
             to_worst = _LOG(v.odds(certain))
             to_rest = _LOG(rest)
             slope = _SLOPE(rest)
-            for edge in range(first, stop):
-                q = v.load(scratch, (edge - first) * v.N_LANES)
-                u = v.load(scratch, half + (edge - first) * v.N_LANES)
+            for j in range(degree):
+                q = v.load(scratch, j * v.N_LANES)
+                u = v.load(scratch, half + j * v.N_LANES)
                 out = v.choose(v.equal(u, most), to_worst, v.add(to_rest, v.product(u, slope)))
                 out = v.negate_where(out, v.sign_mask(v.differ(sign, q)))
                 p = v.add(q, out)
-                base = ((side[column[edge]] ^ 1) * n_columns + column[edge]) * stride
-                v.store(message, edge * size + k, out)
-                v.store(post, base + k, p)
+                v.store(message, (first + j) * size + k, out)
+                v.store(post, base[degree + j] + k, p)
                 if k == 0:
-                    v.store(post, base + size, p)
-        for edge in range(first, stop):
-            side[column[edge]] ^= 1
+                    v.store(post, base[degree + j] + size, p)
     return not v.any_set(bad)
 
 

@@ -332,6 +332,7 @@ class _Decoder:
         self._there[:n_checks] = -1
         widest = int(np.diff(code.row_start).max())
         self._scratch = np.zeros(2 * widest * N_LANES, np.int16)
+        self._base = np.zeros(2 * widest, np.int64)
         self._back = (-code.rest % size).astype(np.int32)
 
     def decode(
@@ -368,6 +369,7 @@ class _Decoder:
                 code.turn,
                 code.size,
                 self._scratch,
+                self._base,
             ):
                 break
         _ldpc_kernels.turn_columns(self._post, self._side, self._back, code.size, laid)
