@@ -140,7 +140,7 @@ class EndpointConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     peers: list[Peer]
     estimation: Estimation = Estimation()
     bell_states: tuple[BellStateName, ...] = ("psi_minus", "psi_plus")
-    reconciler: Literal["cascade", "cascade_low_rounds"] = "cascade"
+    reconciler: Literal["cascade", "cascade_low_rounds", "ldpc"] = "cascade"
     qber_hint: Annotated[float, Meta(gt=0.0, lt=0.25)] = 0.02
     """Z error rate that the first reconciliation of a pair starts from."""
     entropy: SystemEntropyConfig | FileEntropyConfig | DeviceEntropyConfig = SystemEntropyConfig()

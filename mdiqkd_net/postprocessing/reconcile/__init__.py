@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdiqkd_net.postprocessing.reconcile.cascade import Cascade, CascadeLowRounds
+from mdiqkd_net.postprocessing.reconcile.cascade import Cascade
+from mdiqkd_net.postprocessing.reconcile.ldpc import Ldpc
 
 
 class Reconciler(Protocol):
@@ -69,4 +71,5 @@ class Reconciler(Protocol):
 RECONCILERS: Final[Mapping[str, type[Reconciler]]] = {
     "cascade": Cascade,
     "cascade_low_rounds": CascadeLowRounds,
+    "ldpc": Ldpc,
 }

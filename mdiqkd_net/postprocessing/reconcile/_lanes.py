@@ -17,6 +17,9 @@ from numba.extending import intrinsic, models, register_model
 
 N_LANES: Final = 32
 
+_intrinsic: Callable[..., Any] = intrinsic
+_function_in: Callable[..., Any] = cgutils.get_or_insert_function
+
 _I16: Final = ir.VectorType(ir.IntType(16), N_LANES)
 _I32: Final = ir.VectorType(ir.IntType(32), N_LANES)
 _F32: Final = ir.VectorType(ir.FloatType(), N_LANES)
@@ -33,7 +36,7 @@ FLOATS: Final = _Vector("lanes of float32")
 @register_model(_Vector)
 class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
     def __init__(self, dmm: Any, fe_type: Any) -> None:
-        super().__init__(dmm, fe_type, _F32 if fe_type is FLOATS or fe_type == FLOATS else _I16)
+        super().__init__(dmm, fe_type, _F32 if fe_type == FLOATS else _I16)
 
 
 def _constant(vector: Any, value: float) -> Any:
@@ -48,23 +51,19 @@ def _operation(result: Any, *arguments: Any) -> Callable[[Callable[..., Any]], A
             return emit(builder, *values)
 
         signature = result(*arguments)
-        if len(arguments) == 1:
 
-            def typing(typing_context: Any, a: Any) -> Any:
-                return signature, codegen
+        def of_one(typing_context: Any, a: Any) -> Any:
+            return signature, codegen
 
-        elif len(arguments) == 2:
+        def of_two(typing_context: Any, a: Any, b: Any) -> Any:
+            return signature, codegen
 
-            def typing(typing_context: Any, a: Any, b: Any) -> Any:
-                return signature, codegen
+        def of_three(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
+            return signature, codegen
 
-        else:
-
-            def typing(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
-                return signature, codegen
-
+        typing = (of_one, of_two, of_three)[len(arguments) - 1]
         typing.__name__, typing.__doc__ = emit.__name__, emit.__doc__
-        return intrinsic(typing)
+        return _intrinsic(typing)
 
     return declare
 
@@ -72,7 +71,7 @@ def _operation(result: Any, *arguments: Any) -> Callable[[Callable[..., Any]], A
 def _call(builder: Any, name: str, vector: Any, *values: Any) -> Any:
     kind = ir.FunctionType(vector, [vector] * len(values))
     suffix = f"v{N_LANES}{'f32' if vector is _F32 else 'i16'}"
-    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.{suffix}")
+    function = _function_in(builder.module, kind, f"llvm.{name}.{suffix}")
     return builder.call(function, values)
 
 
@@ -81,7 +80,7 @@ def _address(context: Any, builder: Any, array_type: Any, array: Any, index: Any
     return builder.bitcast(builder.gep(data, [index]), _I16.as_pointer())
 
 
-@intrinsic
+@_intrinsic
 def load(typing_context: Any, array: Any, index: Any) -> Any:
     """32 values of a contiguous array of 16-bit integers, from `index` on."""
 
@@ -93,7 +92,7 @@ def load(typing_context: Any, array: Any, index: Any) -> Any:
     return LANES(array, types.intp), codegen
 
 
-@intrinsic
+@_intrinsic
 def store(typing_context: Any, array: Any, index: Any, vector: Any) -> Any:
     """Put 32 values into a contiguous array of 16-bit integers, from `index` on."""
 

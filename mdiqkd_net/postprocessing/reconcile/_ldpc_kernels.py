@@ -52,7 +52,7 @@ _C4_HALF: Final = 17585
 
 @inlined
 def _distrust(q: Int, nothing: Int) -> Int:
-    """u = 1 - tanh(|q| / 2). `nothing` is zero, but LLVM must not know it.
+    """Compute u = 1 - tanh(|q| / 2). `nothing` is zero, but LLVM must not know it.
 
     LLVM would fuse a product that only enters the next one, or a shift, into arithmetic of 32 bits.
     """

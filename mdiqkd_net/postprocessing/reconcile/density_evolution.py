@@ -19,7 +19,7 @@ so that its mean stays.
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ from mdiqkd_net.errors import LocalProtocolError
 from mdiqkd_net.postprocessing.leak import binary_entropy
 from mdiqkd_net.postprocessing.reconcile.ldpc_degrees import DEGREES
 
-Density = NDArray[np.float64]
+Density: TypeAlias = NDArray[np.float64]
 
 X_STEP: Final = 0.05
 X_HALF: Final = 500
@@ -51,8 +51,8 @@ FLOOR: Final = 1e-5
 """Bits of uncertainty below which stability decides, which is a constraint of its own."""
 
 
-def _phi(x: Density) -> Density:
-    return -np.log(np.tanh(np.maximum(x, 1e-9) / 2.0))
+def _phi(x: NDArray[np.floating[Any]]) -> Density:
+    return np.asarray(-np.log(np.tanh(np.maximum(x, 1e-9) / 2.0)))
 
 
 def _shares(place: Density, top: int) -> tuple[NDArray[np.intp], Density]:
@@ -128,8 +128,12 @@ def uncertainty(density: Density) -> float:
 
 
 class Trajectory(NamedTuple):
-    """Uncertainty of the messages from columns over the iterations, shape (n,), and what each
-    column degree would make of it in one more, shape (n, len(DEGREES))."""
+    """What happens to messages over the iterations.
+
+    Attributes:
+        before: Uncertainty of those from columns, shape (n,).
+        by_degree: What each column degree makes of it in one more, shape (n, len(DEGREES)).
+    """
 
     before: Density
     by_degree: Density

@@ -24,7 +24,7 @@ COLUMNS: Final = 512
 SEED_BYTES: Final = 32
 
 QBER_MAX: Final = 0.15
-"""No key survives it, and no code was designed for it."""
+"""Above it the syndrome is that for this rate: no code was designed for more."""
 
 QBER_MIN: Final = 1e-4
 """Below it the syndrome is that for this rate."""
@@ -32,13 +32,13 @@ QBER_MIN: Final = 1e-4
 ITERATIONS: Final = 60
 """After as many, more bits are asked for."""
 
-REQUESTS: Final = 24
+REQUESTS: Final = 20
 """Requests for bits; the last one asks for whole frames."""
 
 DISCLOSED_SHARE: Final = 0.01
 """A request is for this share of the syndrome, in bits."""
 
-GROWTH: Final = 1.25
+GROWTH: Final = 1.35
 """By which each request is larger than the one before."""
 
 CHECKSUM_BITS: Final = 32
@@ -56,10 +56,10 @@ def syndrome_bits(n_bits: int, qber: float) -> int:
         n_bits: Bits of the frame.
         qber: Error rate that is expected.
     """
-    q = min(max(qber, QBER_MIN), QBER_MAX)
+    # A few errors more than expected are common in short frames.
+    q = min(max(qber, QBER_MIN) + 3.0 / n_bits, QBER_MAX)
     rates, margins = zip(*_MARGINS, strict=True)
     share = float(np.interp(q, rates, margins)) * binary_entropy(q)
-    # Short frames scatter more; a request costs far less than a syndrome for the worst of them.
     return min(math.ceil(n_bits * share), n_bits)
 
 
@@ -71,8 +71,8 @@ class Ldpc:
     of blind reconciliation: Martinez-Mateo, Elkouss & Martin, Quantum Inf. Comput. 12, 791 (2012),
     and Kiktenko et al., Phys. Rev. Applied 8, 044017 (2017)). The last of a bounded number of
     requests is for whole frames, so the batch always ends. Requests name the same number of bits
-    for each frame and are the only thing that Bob sends: they depend on the error pattern alone,
-    never on his key. `docs/explanation/post-processing.md` tells more.
+    for each frame. They and, at the end, the number of errors are all that Bob sends: functions of
+    the error pattern alone, never of his key. `docs/explanation/post-processing.md` tells more.
 
     Payloads are exchanged in lockstep, so one of each pair is empty.
 
@@ -82,8 +82,8 @@ class Ldpc:
     Args:
         bits: Own sifted key, shape (n,), 0 or 1, n >= 1. It is copied.
         corrects: True for Bob, whose key becomes Alice's.
-        qber: Estimate that sets the length of the syndrome, 0 to `QBER_MAX`; the same on both
-            sides.
+        qber: Estimate that sets the length of the syndrome; the same on both sides. Above
+            `QBER_MAX`, which no key survives, the batch ends all the same, at a high leak.
         seed: 32 public bytes; unused, for the code is fixed.
 
     Raises:
@@ -100,8 +100,8 @@ class Ldpc:
             )
         if len(seed) != SEED_BYTES:
             raise LocalProtocolError(f"seed: found {len(seed)} bytes; allowed: {SEED_BYTES}")
-        if not (math.isfinite(qber) and 0.0 <= qber <= QBER_MAX):
-            raise LocalProtocolError(f"qber: found {qber}; allowed: 0 to {QBER_MAX}")
+        if not (math.isfinite(qber) and 0.0 <= qber <= 1.0):
+            raise LocalProtocolError(f"qber: found {qber}; allowed: 0 to 1")
         self._bits = bits.copy()
         self._corrects = corrects
         n_frames = -(-bits.size // FRAME_BITS)
@@ -123,6 +123,7 @@ class Ldpc:
         self._started = self._done = False
         self._rounds = 0
         self._leak_bits = 0
+        self._n_told = 0
 
     @property
     def done(self) -> bool:
@@ -141,8 +142,8 @@ class Ldpc:
 
     @property
     def n_corrected(self) -> int:
-        """Errors found. Alice learns of none."""
-        return int(self._errors.sum())
+        """Positions in which the two keys were found to differ; Alice hears of it at the end."""
+        return int(self._errors.sum()) if self._corrects else self._n_told
 
     @property
     def rounds(self) -> int:
@@ -232,7 +233,7 @@ class Ldpc:
         self._leak_bits += n_checks + CHECKSUM_BITS * n
 
     def _decode(self) -> bytes:
-        """Try all open frames; the request for those that stay open, empty if there are none."""
+        """Try all open frames; the request for those that stay open, or the number of errors."""
         decoder = self._decoder
         if decoder is None:
             raise LocalProtocolError("decode: found the user who does not correct")
@@ -258,7 +259,8 @@ class Ldpc:
             asked.append(np.sort(least) + frame.start)
         self._open = still
         self._asked = np.concatenate(asked) if asked else np.zeros(0, np.int64)
-        return self._asked.astype("<u4").tobytes()
+        n_found = 0 if still else self.n_corrected
+        return struct.pack("<I", n_found) + self._asked.astype("<u4").tobytes()
 
     def _bits_asked(self) -> int:
         if self._requests >= REQUESTS:
@@ -266,14 +268,21 @@ class Ldpc:
         return math.ceil(DISCLOSED_SHARE * self._n_checks * GROWTH ** (self._requests - 1)) + 8
 
     def _disclose(self, payload: bytes) -> bytes | None:
-        """Answer a request."""
-        if not payload:
-            return None
-        if len(payload) % 4:
+        """Answer a request; there is none any more if only a number comes."""
+        if len(payload) % 4 or not payload:
             raise RemoteProtocolError(
-                f"ldpc request: found {len(payload)} bytes; allowed: a multiple of 4"
+                f"ldpc request: found {len(payload)} bytes; allowed: a positive multiple of 4"
             )
-        asked = np.frombuffer(payload, "<u4").astype(np.int64)
+        n_found = struct.unpack_from("<I", payload)[0]
+        if n_found > (self._bits.size if len(payload) == 4 else 0):
+            raise RemoteProtocolError(
+                f"ldpc request: found {n_found} errors; "
+                f"allowed: at most {self._bits.size}, and 0 before the end"
+            )
+        if len(payload) == 4:
+            self._n_told = n_found
+            return None
+        asked = np.frombuffer(payload, "<u4", offset=4).astype(np.int64)
         if asked[-1] >= self._bits.size or (np.diff(asked) <= 0).any():
             raise RemoteProtocolError(
                 f"ldpc request: found positions up to {asked.max()}; "

@@ -1,10 +1,8 @@
 """Column degrees of `ldpc` codes, found by `density_evolution`.
 
-The rows came from
-
-    python -m mdiqkd_net.postprocessing.reconcile.density_evolution 0.01 0.018 0.03 0.055 0.09 0.12
-    python -m mdiqkd_net.postprocessing.reconcile.density_evolution --column-degree 5.7 \\
-        0.0015 0.003 0.0055
+The rows came from `python -m mdiqkd_net.postprocessing.reconcile.density_evolution` with
+`--column-degree 5.7 0.0015 0.003 0.0055` for the first three, `0.01 0.018 0.03 0.055 0.09 0.12` for
+the others.
 """
 
 from itertools import pairwise
