@@ -25,7 +25,7 @@ _I32: Final = ir.VectorType(ir.IntType(32), N_LANES)
 _F32: Final = ir.VectorType(ir.FloatType(), N_LANES)
 
 
-class _Vector(types.Type):  # type: ignore[misc] # numba has no type information
+class _Vector(types.Type):
     pass
 
 
@@ -34,9 +34,10 @@ FLOATS: Final = _Vector("lanes of float32")
 
 
 @register_model(_Vector)
-class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+class _VectorModel(models.PrimitiveModel):
     def __init__(self, dmm: Any, fe_type: Any) -> None:
-        super().__init__(dmm, fe_type, _F32 if fe_type == FLOATS else _I16)
+        vector = _F32 if fe_type == FLOATS else _I16
+        super().__init__(dmm, fe_type, vector)  # type: ignore[no-untyped-call]
 
 
 def _constant(vector: Any, value: float) -> Any:
