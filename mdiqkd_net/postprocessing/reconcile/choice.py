@@ -20,8 +20,7 @@ class Figures:
         rounds: Messages each way per batch.
         batch_bits: Bits that share their rounds.
         bits_per_s: Key bits per second, both users on one core.
-        one_way: Whether Bob sends nothing that depends on his key, and no error is announced
-            but by position requests.
+        one_way: Whether Bob sends nothing that depends on his key.
     """
 
     efficiency: tuple[tuple[float, float], ...]
@@ -34,17 +33,17 @@ class Figures:
 FIGURES: Final[Mapping[str, Figures]] = MappingProxyType(
     {
         "cascade": Figures(
-            (
-                (0.003, 1.054),
-                (0.01, 1.054),
-                (0.03, 1.064),
-                (0.05, 1.066),
-                (0.08, 1.086),
-                (0.11, 1.111),
-            ),
-            rounds=160,
+            ((0.02, 1.034), (0.03, 1.039), (0.05, 1.049), (0.08, 1.068), (0.11, 1.1)),
+            rounds=1200,
             batch_bits=1 << 23,
-            bits_per_s=30e6,
+            bits_per_s=50e6,
+            one_way=False,
+        ),
+        "cascade_low_rounds": Figures(
+            ((0.005, 1.04), (0.02, 1.051), (0.05, 1.064), (0.08, 1.085), (0.11, 1.11)),
+            rounds=280,
+            batch_bits=1 << 23,
+            bits_per_s=60e6,
             one_way=False,
         ),
         "ldpc": Figures(
@@ -97,7 +96,8 @@ def choose(
         n_bits: Key bits of a block.
         rtt_s: Round-trip time between the users.
         accumulation_s: How long the light of a block takes; 0 if it waits already.
-        one_way: Whether the security proof in use demands that only Alice speaks of her key.
+        one_way: Whether the security proof in use demands that Bob sends nothing that
+            depends on his key.
         figures: Costs of the schemes to choose from.
 
     Raises:

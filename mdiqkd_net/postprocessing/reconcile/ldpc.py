@@ -137,8 +137,13 @@ class Ldpc:
 
     @property
     def leak_bits(self) -> int:
-        """Bits about Alice's key that were sent: syndromes, checksums and single bits."""
-        return self._leak_bits
+        """Bits about the own key that were sent: Alice's syndromes, checksums and single bits."""
+        return 0 if self._corrects else self._leak_bits
+
+    @property
+    def peer_leak_bits(self) -> int:
+        """Bits about the peer's key that it has sent."""
+        return self._leak_bits if self._corrects else 0
 
     @property
     def n_corrected(self) -> int:

@@ -437,7 +437,9 @@ def test_every_reconciler_keeps_the_contract(name):
     run(a, b)
     assert np.array_equal(b.bits, alice)
     assert np.array_equal(bob, copy)
-    assert a.leak_bits == b.leak_bits > 0
+    assert a.leak_bits == b.peer_leak_bits > 0
+    assert b.leak_bits == a.peer_leak_bits
+    assert a.n_corrected == b.n_corrected == np.count_nonzero(alice != bob)
     assert str(list(alice[:8])) not in repr(a)
 
 
