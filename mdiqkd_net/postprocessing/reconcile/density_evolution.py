@@ -187,7 +187,7 @@ def design(qber: float, column_degree: float) -> Design:
         column_degree: Mean edges of a column that is aimed at: more cost more time.
 
     Raises:
-        LocalProtocolError: No start was found that converges.
+        LocalProtocolError: The start does not converge.
     """
     inverse = 1.0 / np.array(DEGREES)
     check_degree = column_degree / (1.06 * binary_entropy(qber))
@@ -200,7 +200,10 @@ def design(qber: float, column_degree: float) -> Design:
     best = Design(edges, check_degree, np.inf)
     found = evolve(qber, edges, check_degree, 400)
     if most_3 < 0.0 or not found.converges(edges):
-        raise LocalProtocolError(f"column degree: found {column_degree}; allowed: a larger one")
+        raise LocalProtocolError(
+            f"column degree: found {column_degree}, with which the start does not converge; "
+            "allowed: others"
+        )
     reach = 0.06
     while reach > 1e-3:
         leak = 1.0 / (check_degree * float(edges @ inverse))

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from mdiqkd_net.postprocessing.reconcile.ldpc_degrees import DEGREES, degree_shares
 
 SEED: Final = b"mdiqkd-net ldpc 1"
-SHIFT_TRIALS: Final = 64
+SHIFT_TRIALS: Final = 512
 
 
 @dataclass(frozen=True, slots=True, eq=False)

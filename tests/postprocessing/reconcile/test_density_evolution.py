@@ -28,7 +28,7 @@ def test_a_check_multiplies_tanh():
     start = channel(0.05)
     x = np.arange(-density_evolution.X_HALF, density_evolution.X_HALF + 1)
     tanh = np.tanh(x * density_evolution.X_STEP / 2.0)
-    assert start @ tanh == pytest.approx(0.9, abs=1e-4)
+    assert start @ tanh == pytest.approx(0.9**2, abs=1e-4)
     out = check_output(start, 7)
     assert out.sum() == pytest.approx(1.0)
     assert out @ tanh == pytest.approx((start @ tanh) ** 6, abs=2e-3)
@@ -39,10 +39,10 @@ def test_rows_of_the_table_work_at_the_rate_they_are_for():
     for leak, columns in TABLE[1::4]:
         edges = np.array(columns) * inverse
         mean = edges.sum() / sum(columns)
-        qber = np.interp(leak / 1.16, *zip(*((binary_entropy(q), q) for q in np.linspace(0, 0.2, 400)), strict=True))
-        assert evolve(float(qber), edges / edges.sum(), mean / leak, 200).converges(
-            edges / edges.sum()
-        )
+        rates = np.linspace(0.0, 0.2, 400)
+        qber = float(np.interp(leak / 1.16, [binary_entropy(q) for q in rates], rates))
+        edges /= edges.sum()
+        assert evolve(qber, edges, mean / leak, 200).converges(edges)
 
 
 def test_the_command_prints_a_row_of_the_table(capsys, monkeypatch):
@@ -55,6 +55,6 @@ def test_the_command_prints_a_row_of_the_table(capsys, monkeypatch):
     assert "at the threshold" in err
 
 
-def test_too_few_edges_are_refused():
+def test_degrees_without_a_start_are_refused():
     with pytest.raises(LocalProtocolError, match="column degree: found"):
-        density_evolution.design(0.05, 2.0)
+        density_evolution.design(0.003, 12.0)

@@ -91,7 +91,7 @@ def test_reliabilities_and_logarithms_are_those_of_floats():
     fraction = d / 65536
     assert np.all(np.abs(log - SCALE * 2.0 * np.arctanh(fraction)) < 0.8)
     true_slope = np.minimum(SCALE * np.sinh(2.0 * np.arctanh(fraction)), 65535)
-    assert np.all(np.abs(slope.view(np.uint16) - true_slope) < 2.0 + 0.001 * true_slope)
+    assert np.all(np.abs(slope.view(np.uint16) - true_slope) < 2.0 + 0.003 * true_slope)
 
 
 @pytest.mark.parametrize(("rows", "qber"), [(40, 0.03), (18, 0.009)])
@@ -130,10 +130,11 @@ def test_syndromes_are_parities_of_the_circulants():
     assert a.leak_bits == n + 32
 
 
-# f measured on other seeds plus 0.015, six standard deviations of these batches: the error rate of
-# a frame scatters by 1 to 3 %, eight frames average it, and f counts from the rate that was there.
+# f against the nominal rate as measured on other seeds, plus at least 0.02. Requests of a batch are
+# 0 to 2 % of the leak, whatever the seed, so four standard deviations of the error rate of a batch
+# (1.5 % at 0.5 %) move f by less.
 @pytest.mark.parametrize(
-    ("qber", "f_limit"), [(0.005, 1.19), (0.01, 1.15), (0.02, 1.125), (0.05, 1.12), (0.1, 1.12)]
+    ("qber", "f_limit"), [(0.005, 1.18), (0.01, 1.16), (0.02, 1.13), (0.05, 1.125), (0.1, 1.125)]
 )
 def test_frames_become_equal_at_a_small_leak(qber, f_limit):
     n = 4 * ldpc.FRAME_BITS
@@ -142,7 +143,7 @@ def test_frames_become_equal_at_a_small_leak(qber, f_limit):
     # A frame that is wrong passes its checksum with 2^-32: four frames with less than 1e-9.
     assert np.array_equal(b.bits, alice)
     assert a.n_corrected == b.n_corrected == errors.sum()
-    assert 1.0 < efficiency(a.leak_bits, n, float(errors.mean())) < f_limit
+    assert 1.0 < efficiency(a.leak_bits, n, qber) < f_limit
     assert a.rounds <= 14
 
 
