@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdiqkd_net.postprocessing.reconcile.cascade import Cascade, CascadeLowRounds
-from mdiqkd_net.postprocessing.reconcile.cascade import Cascade
 from mdiqkd_net.postprocessing.reconcile.ldpc import Ldpc
 
 
