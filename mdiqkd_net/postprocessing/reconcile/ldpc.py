@@ -265,7 +265,16 @@ class Ldpc:
         self._open = still
         self._asked = np.concatenate(asked) if asked else np.zeros(0, np.int64)
         n_found = 0 if still else self.n_corrected
-        return struct.pack("<I", n_found) + self._asked.astype("<u4").tobytes()
+        if 4 * self._asked.size < self._map_bytes:
+            return struct.pack("<I", n_found) + self._asked.astype("<u4").tobytes()
+        wanted = np.zeros(self._bits.size, np.uint8)
+        wanted[self._asked] = 1
+        return struct.pack("<I", n_found) + np.packbits(wanted).tobytes()
+
+    @property
+    def _map_bytes(self) -> int:
+        """Length of a request that has one bit for each of the key, used where it is shorter."""
+        return -(-self._bits.size // 8)
 
     def _bits_asked(self) -> int:
         if self._requests >= REQUESTS:
@@ -274,9 +283,11 @@ class Ldpc:
 
     def _disclose(self, payload: bytes) -> bytes | None:
         """Answer a request; there is none any more if only a number comes."""
-        if len(payload) % 4 or not payload:
+        n_body = len(payload) - 4
+        if n_body < 0 or n_body > self._map_bytes or (n_body % 4 and n_body != self._map_bytes):
             raise RemoteProtocolError(
-                f"ldpc request: found {len(payload)} bytes; allowed: a positive multiple of 4"
+                f"ldpc request: found {len(payload)} bytes; "
+                f"allowed: 4 and {self._map_bytes} or a smaller multiple of 4"
             )
         n_found = struct.unpack_from("<I", payload)[0]
         if n_found > (self._bits.size if len(payload) == 4 else 0):
@@ -287,11 +298,14 @@ class Ldpc:
         if len(payload) == 4:
             self._n_told = n_found
             return None
-        asked = np.frombuffer(payload, "<u4", offset=4).astype(np.int64)
-        if asked[-1] >= self._bits.size or (np.diff(asked) <= 0).any():
+        if n_body == self._map_bytes:
+            asked = np.flatnonzero(np.unpackbits(np.frombuffer(payload, np.uint8, offset=4)))
+        else:
+            asked = np.frombuffer(payload, "<u4", offset=4).astype(np.int64)
+        if not asked.size or asked[-1] >= self._bits.size or (np.diff(asked) <= 0).any():
             raise RemoteProtocolError(
-                f"ldpc request: found positions up to {asked.max()}; "
-                f"allowed: rising ones below {self._bits.size}"
+                f"ldpc request: found positions up to {asked.max(initial=-1)}; "
+                f"allowed: one or more rising ones below {self._bits.size}"
             )
         if self._known[asked].any():
             raise RemoteProtocolError("ldpc request: found a bit that was sent; allowed: new ones")

@@ -219,6 +219,22 @@ def test_requests_for_what_is_not_there_are_refused(positions):
     assert a.leak_bits == syndrome_bits(5000, 0.02) + 32
 
 
+@pytest.mark.parametrize("map_", [bytes(625), bytes(624) + b"\1"], ids=["nothing", "behind"])
+def test_maps_of_what_is_not_there_are_refused(map_):
+    a = Ldpc(np.ones(4999, np.uint8), corrects=False, qber=0.02, seed=SEED)
+    a.start()
+    a.receive(b"")
+    with pytest.raises(RemoteProtocolError, match="ldpc request: found positions"):
+        a.receive(bytes(4) + map_)
+
+
+def test_requests_fit_into_a_message():
+    """A frame of bits that nobody can guess: even the last request has a bit per key bit."""
+    _, _, a, b = pair(40_000, 0.5, 4, hint=0.0)
+    sent = run(a, b)
+    assert max(map(len, sent[1])) <= 4 + 5000
+
+
 def test_a_bit_is_disclosed_once_and_requests_are_bounded(monkeypatch):
     a = after_first_round()
     assert a.receive(struct.pack("<II", 0, 7)) == b"\x80"
