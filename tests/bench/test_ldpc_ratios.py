@@ -13,6 +13,7 @@ import scipy.sparse
 from mdiqkd_net.postprocessing.leak import binary_entropy, efficiency
 from mdiqkd_net.postprocessing.reconcile import ldpc
 from mdiqkd_net.postprocessing.reconcile.ldpc_code import Code, build
+from mdiqkd_net.postprocessing.reconcile.ldpc_decoder import Decoder
 
 
 def matrix(code: Code) -> scipy.sparse.csr_matrix:
@@ -34,7 +35,7 @@ def test_decoding_against_product_sum_of_the_peer(n_rows, qber):
     rng = np.random.default_rng(5)
     errors = [(rng.random(n) < qber).astype(np.uint8) for _ in range(n_ours)]
     syndromes = [np.asarray(h @ e % 2, np.uint8) for e in errors]
-    decoder = ldpc._Decoder(code, h.shape[0], qber)
+    decoder = Decoder(code, h.shape[0], qber)
     nobody = np.zeros(n, np.bool_)
     decoder.decode(syndromes[0], errors[0], nobody)
     times, failed = [], 0

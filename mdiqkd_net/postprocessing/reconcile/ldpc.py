@@ -3,7 +3,7 @@
 import math
 import struct
 import zlib
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,8 @@ from mdiqkd_net.errors import LocalProtocolError, RemoteProtocolError
 from mdiqkd_net.postprocessing.leak import binary_entropy
 from mdiqkd_net.postprocessing.reconcile import _ldpc_kernels
 from mdiqkd_net.postprocessing.reconcile._lanes import N_LANES
-from mdiqkd_net.postprocessing.reconcile.ldpc_code import Code, build
+from mdiqkd_net.postprocessing.reconcile.ldpc_code import build
+from mdiqkd_net.postprocessing.reconcile.ldpc_decoder import Decoder, lay_out
 
 FRAME_BITS: Final = 2**17
 """A frame has at most this many bits. Longer frames scatter less about the mean error rate, and
@@ -29,9 +30,6 @@ QBER_MAX: Final = 0.15
 QBER_MIN: Final = 1e-4
 """Below it the syndrome is that for this rate."""
 
-ITERATIONS: Final = 60
-"""After as many, more bits are asked for."""
-
 REQUESTS: Final = 20
 """Requests for bits; the last one asks for whole frames."""
 
@@ -42,8 +40,6 @@ GROWTH: Final = 1.35
 """By which each request is larger than the one before."""
 
 CHECKSUM_BITS: Final = 32
-
-KNOWN_LLR: Final = 30.0
 
 # Syndrome bits over n h(QBER): what decodes without requests in most frames, by measurement.
 _MARGINS: Final = ((0.0, 1.20), (0.005, 1.145), (0.01, 1.125), (0.02, 1.11), (0.05, 1.105))
@@ -112,7 +108,11 @@ class Ldpc:
         self._n_checks = syndrome_bits(longest, qber)
         n_rows = -(-self._n_checks // size)
         self._code = build(n_columns, n_rows, size)
-        self._decoder = _Decoder(self._code, self._n_checks, qber) if corrects else None
+        self._decoder = (
+            Decoder(self._code, self._n_checks, min(max(qber, QBER_MIN), QBER_MAX))
+            if corrects
+            else None
+        )
         self._known = np.zeros(bits.size, np.bool_)
         self._errors = np.zeros(bits.size, np.uint8)
         self._syndromes = np.zeros((0, 0), np.uint8)
@@ -210,7 +210,7 @@ class Ldpc:
 
     def _syndrome(self, f: int) -> NDArray[np.uint8]:
         code = self._code
-        laid = _lay_out(self._bits[self._frame(f)], 0, code)
+        laid = lay_out(self._bits[self._frame(f)], 0, code)
         out = np.empty(code.n_rows * code.size, np.int16)
         _ldpc_kernels.syndrome(laid, code.row_start, code.column, code.shift, code.size, out)
         return out[: self._n_checks].astype(np.uint8)
@@ -330,76 +330,3 @@ class Ldpc:
         self._known[self._asked] = True
         self._errors[self._asked] = told[:n_asked] ^ self._bits[self._asked]
         self._leak_bits += n_asked
-
-
-def _lay_out(values: NDArray[Any], filling: int, code: Code) -> NDArray[np.int16]:
-    """Values of a frame in columns, the first of each repeated behind its end; flat."""
-    padded = np.full(code.n_columns * code.size, filling, np.int16)
-    padded[: values.size] = values
-    laid = np.empty((code.n_columns, code.size + N_LANES), np.int16)
-    laid[:, : code.size] = padded.reshape(code.n_columns, code.size)
-    laid[:, code.size :] = laid[:, :N_LANES]
-    return laid.reshape(-1)
-
-
-class _Decoder:
-    """The arrays that `_ldpc_kernels.sweep` works on, for one frame after the other."""
-
-    def __init__(self, code: Code, n_checks: int, qber: float) -> None:
-        size = code.size
-        rate = min(max(qber, QBER_MIN), QBER_MAX)
-        scale = _ldpc_kernels.LLR_SCALE
-        self._code = code
-        self._llr = round(scale * math.log((1.0 - rate) / rate))
-        self._certain = round(scale * KNOWN_LLR)
-        self._post = np.zeros(2 * code.n_columns * (size + N_LANES), np.int16)
-        self._side = np.zeros(code.n_columns, np.uint8)
-        self._message = np.zeros(code.column.size * size, np.int16)
-        self._syndrome = np.zeros(code.n_rows * size, np.int16)
-        self._there = np.zeros(code.n_rows * size, np.int16)
-        self._there[:n_checks] = -1
-        widest = int(np.diff(code.row_start).max())
-        self._scratch = np.zeros(2 * widest * N_LANES, np.int16)
-        self._base = np.zeros(2 * widest, np.int64)
-        self._back = (-code.rest % size).astype(np.int32)
-
-    def decode(
-        self, difference: NDArray[np.uint8], errors: NDArray[np.uint8], known: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
-        """Look for the error pattern of a frame.
-
-        Args:
-            difference: Of the syndromes, shape (n_checks,).
-            errors: Errors where they are known, shape (n,).
-            known: Where they are, shape (n,).
-
-        Returns:
-            How sure each bit is, and the errors, as they are after the last iteration.
-        """
-        code, n = self._code, errors.size
-        values = np.full(n, self._llr, np.int16)
-        values[known] = np.where(errors[known], -self._certain, self._certain)
-        self._syndrome[: difference.size] = -difference.astype(np.int16)
-        self._message[:] = 0
-        self._side[:] = 0
-        # Behind the end of the frame, both users have zeros.
-        laid = _lay_out(values, self._certain, code)
-        _ldpc_kernels.turn_columns(laid, self._side, code.rest, code.size, self._post)
-        for _ in range(ITERATIONS):
-            if _ldpc_kernels.sweep(
-                self._post,
-                self._side,
-                self._message,
-                self._syndrome,
-                self._there,
-                code.row_start,
-                code.column,
-                code.turn,
-                code.size,
-                self._scratch,
-                self._base,
-            ):
-                break
-        _ldpc_kernels.turn_columns(self._post, self._side, self._back, code.size, laid)
-        found = laid.reshape(code.n_columns, -1)[:, : code.size].reshape(-1)[:n]
-        return np.abs(found), (found < 0).astype(np.uint8)

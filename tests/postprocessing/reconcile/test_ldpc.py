@@ -9,9 +9,10 @@ from numba import njit
 
 from mdiqkd_net.errors import LocalProtocolError, RemoteProtocolError
 from mdiqkd_net.postprocessing.leak import efficiency
-from mdiqkd_net.postprocessing.reconcile import _lanes, _ldpc_kernels, ldpc
+from mdiqkd_net.postprocessing.reconcile import _lanes, _ldpc_kernels, ldpc, ldpc_decoder
 from mdiqkd_net.postprocessing.reconcile.ldpc import Ldpc, syndrome_bits
 from mdiqkd_net.postprocessing.reconcile.ldpc_code import build
+from mdiqkd_net.postprocessing.reconcile.ldpc_decoder import Decoder
 
 SEED = bytes(range(32))
 SCALE = _ldpc_kernels.LLR_SCALE
@@ -100,13 +101,13 @@ def test_the_decoder_follows_a_float_decoder(rows, qber):
     n = code.n_columns * code.size
     errors = (np.random.default_rng(1).random(n) < qber).astype(np.uint8)
     difference = plain_syndrome(code, errors)
-    decoder = ldpc._Decoder(code, difference.size, qber)
+    decoder = Decoder(code, difference.size, qber)
     llr = math.log((1 - qber) / qber)
     nobody = np.zeros(n, np.bool_)
     for n_iterations in (1, 2, 3):
         exact = float_decode(code, llr, difference, n_iterations)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(ldpc, "ITERATIONS", n_iterations)
+            patch.setattr(ldpc_decoder, "ITERATIONS", n_iterations)
             sure, found = decoder.decode(difference, errors, nobody)
         signed = np.where(found, -1.0, 1.0) * sure / SCALE
         # Inputs count as certain from 12 on, so strong messages differ. Weak ones do not.

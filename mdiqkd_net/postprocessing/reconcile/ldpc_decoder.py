@@ -1,0 +1,94 @@
+"""From the difference of two syndromes to the errors of a frame."""
+
+import math
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdiqkd_net.postprocessing.reconcile import _ldpc_kernels
+from mdiqkd_net.postprocessing.reconcile._lanes import N_LANES
+from mdiqkd_net.postprocessing.reconcile.ldpc_code import Code
+
+ITERATIONS: Final = 60
+"""After as many, more bits are asked for."""
+
+KNOWN_LLR: Final = 30.0
+
+
+def lay_out(values: NDArray[Any], filling: int, code: Code) -> NDArray[np.int16]:
+    """Values of a frame in columns, the first of each repeated behind its end; flat."""
+    padded = np.full(code.n_columns * code.size, filling, np.int16)
+    padded[: values.size] = values
+    laid = np.empty((code.n_columns, code.size + N_LANES), np.int16)
+    laid[:, : code.size] = padded.reshape(code.n_columns, code.size)
+    laid[:, code.size :] = laid[:, :N_LANES]
+    return laid.reshape(-1)
+
+
+class Decoder:
+    """The arrays that `_ldpc_kernels.sweep` works on, for one frame after the other.
+
+    Args:
+        code: Of the frames.
+        n_checks: How many of its checks are disclosed, from the first on.
+        qber: Error rate that bits start from, above 0 and below 1/2.
+    """
+
+    def __init__(self, code: Code, n_checks: int, qber: float) -> None:
+        size = code.size
+        scale = _ldpc_kernels.LLR_SCALE
+        self._code = code
+        self._llr = round(scale * math.log((1.0 - qber) / qber))
+        self._certain = round(scale * KNOWN_LLR)
+        self._post = np.zeros(2 * code.n_columns * (size + N_LANES), np.int16)
+        self._side = np.zeros(code.n_columns, np.uint8)
+        self._message = np.zeros(code.column.size * size, np.int16)
+        self._syndrome = np.zeros(code.n_rows * size, np.int16)
+        self._there = np.zeros(code.n_rows * size, np.int16)
+        self._there[:n_checks] = -1
+        widest = int(np.diff(code.row_start).max())
+        self._scratch = np.zeros(2 * widest * N_LANES, np.int16)
+        self._base = np.zeros(2 * widest, np.int64)
+        self._back = (-code.rest % size).astype(np.int32)
+
+    def decode(
+        self, difference: NDArray[np.uint8], errors: NDArray[np.uint8], known: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+        """Look for the error pattern of a frame.
+
+        Args:
+            difference: Of the syndromes, shape (n_checks,).
+            errors: Errors where they are known, shape (n,).
+            known: Where they are, shape (n,).
+
+        Returns:
+            How sure each bit is, and the errors, as they are after the last iteration.
+        """
+        code, n = self._code, errors.size
+        values = np.full(n, self._llr, np.int16)
+        values[known] = np.where(errors[known], -self._certain, self._certain)
+        self._syndrome[: difference.size] = -difference.astype(np.int16)
+        self._message[:] = 0
+        self._side[:] = 0
+        # Behind the end of the frame, both users have zeros.
+        laid = lay_out(values, self._certain, code)
+        _ldpc_kernels.turn_columns(laid, self._side, code.rest, code.size, self._post)
+        for _ in range(ITERATIONS):
+            if _ldpc_kernels.sweep(
+                self._post,
+                self._side,
+                self._message,
+                self._syndrome,
+                self._there,
+                code.row_start,
+                code.column,
+                code.turn,
+                code.size,
+                self._scratch,
+                self._base,
+            ):
+                break
+        _ldpc_kernels.turn_columns(self._post, self._side, self._back, code.size, laid)
+        found = laid.reshape(code.n_columns, -1)[:, : code.size].reshape(-1)[:n]
+        return np.abs(found), (found < 0).astype(np.uint8)
