@@ -1,4 +1,4 @@
-"""What sets a real transmitter and a real channel apart from ideal ones, as configuration tables.
+"""What sets real transmitters, channels and taggers apart from ideal ones, as configuration tables.
 
 Every table may be left out, and every default is ideal. Engineering units stop here and in
 `physics`, which turns these numbers into light.
@@ -14,6 +14,11 @@ EncodingName = Literal["time_bin", "polarization", "phase"]
 NonNegative = Annotated[float, Meta(ge=0.0)]
 Positive = Annotated[float, Meta(gt=0.0)]
 Angle = Annotated[float, Meta(ge=-math.pi, le=math.pi)]
+
+MAX_CLOCK_PPM: Final = 1000.0
+"""A tagger that counts a thousandth faster or slower is broken."""
+
+Skew = Annotated[float, Meta(ge=-1e6, le=1e6)]
 
 Rotation = tuple[Angle, Angle, Angle]
 """A rotation of the Bloch (or Poincaré) sphere: the axis times the angle, in radians."""
@@ -79,8 +84,6 @@ class TransmitterParams(Table, frozen=True, kw_only=True, forbid_unknown_fields=
     pattern_effect: PatternEffect | None = None
     pulse_width_ps: Positive | None = None
     """Full width at half maximum of the intensity of a mode's Gaussian pulse."""
-    bin_spacing_ps: Positive | None = None
-    """From early to late, for the encodings that have bins."""
     delay_ps: float = 0.0
     """Arrival at the relay, against the nominal time."""
     frequency_offset_hz: float = 0.0
@@ -92,30 +95,21 @@ class TransmitterParams(Table, frozen=True, kw_only=True, forbid_unknown_fields=
                 "mode_extinction_db: found a value with encoding 'phase'; allowed: with 'time_bin' "
                 "or 'polarization', whose z states leave a mode dark"
             )
-        if self.coherence_time_s is not None:
-            if self.phase_randomization == "uniform":
-                raise ValueError(
-                    "coherence_time_s: found a value with phase_randomization 'uniform'; allowed: "
-                    "with 'discrete' or 'none', where the laser's own phase matters"
-                )
-            least_s = _STEADY_BINS * (self.bin_spacing_ps or 0.0) * 1e-12
-            if self.has_bins and self.coherence_time_s < least_s:
-                raise ValueError(
-                    f"coherence_time_s: found {self.coherence_time_s:g}; allowed: {least_s:g} or "
-                    "more, which is 10^4 bin spacings: a phase that walks within a pulse is not "
-                    "modelled at any level"
-                )
-        if self.delay_ps != 0.0:
-            self.require_shape("delay_ps", bins=False)
-        if self.frequency_offset_hz != 0.0:
-            self.require_shape("frequency_offset_hz", bins=True)
+        if self.coherence_time_s is not None and self.phase_randomization == "uniform":
+            raise ValueError(
+                "coherence_time_s: found a value with phase_randomization 'uniform'; allowed: "
+                "with 'discrete' or 'none', where the laser's own phase matters"
+            )
+        for key in ("delay_ps", "frequency_offset_hz"):
+            if getattr(self, key) != 0.0:
+                self.require_shape(key)
 
     @property
     def has_bins(self) -> bool:
         """Whether the two modes leave the transmitter one after the other."""
         return self.encoding != "polarization"
 
-    def require_shape(self, cause: str, *, bins: bool) -> None:
+    def require_shape(self, cause: str) -> None:
         """Refuse an offset in time or frequency of pulses that have no shape.
 
         Raises:
@@ -123,8 +117,31 @@ class TransmitterParams(Table, frozen=True, kw_only=True, forbid_unknown_fields=
         """
         if self.pulse_width_ps is None:
             raise ValueError(f"{cause}: needs `pulse_width_ps`, which is missing")
-        if bins and self.has_bins and self.bin_spacing_ps is None:
-            raise ValueError(f"{cause}: needs `bin_spacing_ps`, which is missing")
+
+    def check_bins(self, separation_s: float | None, *, detuned: bool) -> None:
+        """Refuse lasers whose phase matters between the bins of a receiver, if it is not known how.
+
+        Args:
+            separation_s: From the early to the late bin; None if it follows from the pulse rate.
+            detuned: Whether the laser's frequency differs from the nominal one, now or later.
+
+        Raises:
+            ValueError: Saying which key of the transmitter does not fit the receiver.
+        """
+        if not self.has_bins:
+            return
+        if detuned and separation_s is None:
+            raise ValueError(
+                "frequency of a laser: found an offset or a drift; "
+                "needs `receiver.bin_separation_s`, which is missing"
+            )
+        least_s = _STEADY_BINS * (separation_s or 0.0)
+        if self.coherence_time_s is not None and self.coherence_time_s < least_s:
+            raise ValueError(
+                f"coherence_time_s: found {self.coherence_time_s:g}; allowed: {least_s:g} or "
+                "more, which is 10^4 bin separations: a phase that walks within a pulse is not "
+                "modelled at any level"
+            )
 
 
 class Process(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -208,6 +225,23 @@ class Coexistence(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     filter_loss_db: NonNegative = 0.0
     """From the fiber's end to the detectors."""
     gate_width_ps: Positive
+
+
+class TaggerParams(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The relay's time tagger and the logic behind it; the default is ideal."""
+
+    gate_width_ps: Positive | None = None
+    """Of every gate, around the center of its bin. Absent: as wide as the bins leave room for."""
+    skew_ps: tuple[Skew, Skew] = (0.0, 0.0)
+    """Delay of the channels of detectors 0 and 1."""
+    clock_offset_ppm: Annotated[float, Meta(ge=-MAX_CLOCK_PPM, le=MAX_CLOCK_PPM)] = 0.0
+    """How much faster than the transmitters the tagger's clock counts when a segment begins."""
+    clock_drift_ppm_per_s: Annotated[float, Meta(ge=-MAX_CLOCK_PPM, le=MAX_CLOCK_PPM)] = 0.0
+    """How this grows during a segment."""
+    calibrated: bool = True
+    """Whether the logic knows skew and clock. If not, it takes both for ideal."""
+    veto: bool = False
+    """Whether events are dropped that a dead detector may have distorted."""
 
 
 class FreeSpace(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -9,7 +9,14 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, Struct
 
 from mdiqkd_net import units
-from mdiqkd_net.imperfections import Coexistence, Drift, FreeSpace, Rotation, TransmitterParams
+from mdiqkd_net.imperfections import (
+    Coexistence,
+    Drift,
+    FreeSpace,
+    Rotation,
+    TaggerParams,
+    TransmitterParams,
+)
 
 Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Meta(ge=0.0)]
@@ -194,21 +201,31 @@ def check_arm(fiber: Fiber, transmitter: TransmitterParams) -> None:
         return
     for quantity in ("delay_ps", "frequency_hz"):
         if fiber.drift.process(quantity, fiber.length_km) is not None:
-            transmitter.require_shape(f"drift.{quantity}", bins=quantity == "frequency_hz")
+            transmitter.require_shape(f"drift.{quantity}")
+
+
+def check_bins(receiver: "ReceiverParams", fiber: Fiber, transmitter: TransmitterParams) -> None:
+    """Refuse a transmitter whose phase between the receiver's bins is not known, or not steady.
+
+    Raises:
+        ValueError: Saying which key does not fit, or is missing.
+    """
+    process = None if fiber.drift is None else fiber.drift.process("frequency_hz", fiber.length_km)
+    detuned = transmitter.frequency_offset_hz != 0.0 or process is not None
+    transmitter.check_bins(receiver.bin_separation_s, detuned=detuned)
 
 
 def check_same_modes(alice: TransmitterParams, bob: TransmitterParams) -> None:
     """Refuse two transmitters that one receiver cannot serve, or that cannot be compared.
 
     Raises:
-        ValueError: Their encodings or bin spacings differ, or one of their pulses has no shape.
+        ValueError: Their encodings differ, or one of their pulses has no shape.
     """
-    for key in ("encoding", "bin_spacing_ps"):
-        if getattr(alice, key) != getattr(bob, key):
-            raise ValueError(
-                f"transmitter.{key}: found {getattr(alice, key)!r} and {getattr(bob, key)!r}; "
-                "allowed: the same for both users of a pair"
-            )
+    if alice.encoding != bob.encoding:
+        raise ValueError(
+            f"transmitter.encoding: found {alice.encoding!r} and {bob.encoding!r}; "
+            "allowed: the same for both users of a pair"
+        )
     if (alice.pulse_width_ps is None) != (bob.pulse_width_ps is None):
         raise ValueError(
             "transmitter.pulse_width_ps: found for one user of a pair alone; allowed: for both or "
@@ -242,6 +259,12 @@ class ReceiverParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Of a single exponential, in place of the preset's distribution."""
     jitter_s: NonNegative | None = None
     """Full width at half maximum of the time of a click."""
+    jitter_tail_share: Probability | None = None
+    """Share of clicks that come later still, by an exponential delay; at the level `tag`."""
+    jitter_tail_s: NonNegative | None = None
+    """Mean of that delay."""
+    dark_rate_hz: NonNegative | None = None
+    """Of each detector at the level `tag`, in place of `dark_probability` over the gate."""
     efficiency_ratio: Positive = 1.0
     """Efficiency of detector 1 over that of detector 0."""
     splitter_transmittance: Probability = 0.5
@@ -250,6 +273,8 @@ class ReceiverParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """From the early to the late bin; half a pulse period if left out."""
     attack: str | None = None
     """A hostile relay of `physics.attacks` in place of this one, which it pretends to be."""
+    tagger: TaggerParams = TaggerParams()
+    """For the level `tag`."""
 
     def __post_init__(self) -> None:
         if self.efficiency <= 1.0 < self.efficiency * self.efficiency_ratio:
@@ -288,6 +313,8 @@ class Link(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 '["psi_minus", "psi_plus"] or one of the two'
             )
         check_same_modes(self.alice.transmitter, self.bob.transmitter)
+        for user in (self.alice, self.bob):
+            check_bins(self.receiver, user.fiber, user.transmitter)
 
     @property
     def security(self) -> Security:

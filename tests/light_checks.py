@@ -81,7 +81,7 @@ def draws(link, n_pulses, seed, *, states_of=uniform_states, batch=50_000, pulse
     """Every batch of a segment with its states and the detection, in turn."""
     made = level(link, pulse_rate_hz)
     drawing, detecting = np.random.SeedSequence(seed).spawn(2)
-    candidates, detection = made.drawing(drawing, n_pulses), made.detection(detecting)
+    candidates, detection = made.drawing(drawing, n_pulses), made.detection(detecting, n_pulses)
     rng = np.random.default_rng(seed)
     covered = 0
     while covered < n_pulses:

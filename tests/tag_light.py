@@ -6,13 +6,28 @@ import math
 import numpy as np
 from scipy.stats import chisquare
 
+from mdiqkd_net.params import ReceiverParams
+from mdiqkd_net.physics.clicks import ClickDrawing
 from mdiqkd_net.physics.clock import PulseClock
-from mdiqkd_net.physics.sampling import generator_state
-from mdiqkd_net.physics.tags import TagDetector, TagMaker, draw_candidates, tag_tables
+from mdiqkd_net.physics.detectors import Afterpulses, Detector
+from mdiqkd_net.physics.optics import raw_patterns
+from mdiqkd_net.physics.tags import TagMaker, tag_tables
 
 BINS_PS = (250.0, 750.0)
 CLOCK = PulseClock(((0, 1000.0),))
-PERFECT = TagDetector(efficiency=1.0)
+FWHM = math.sqrt(8.0 * math.log(2.0))
+
+
+def detector(efficiency, *, sigma_s=0.0, afterpulses=(), **keys):
+    """A detector with jitter by its standard deviation and afterpulses (chance, mean delay)."""
+    chance = sum(c for c, _ in afterpulses)
+    traps = Afterpulses()
+    if chance:
+        traps = Afterpulses(chance, tuple((c / chance, delay_s) for c, delay_s in afterpulses))
+    return Detector(efficiency=efficiency, jitter_s=FWHM * sigma_s, afterpulses=traps, **keys)
+
+
+PERFECT = detector(1.0)
 
 
 def amplitudes(x: float, y: float, z: float):
@@ -36,6 +51,30 @@ def link(detectors=(PERFECT, PERFECT), transmittances=(0.1, 0.1), light=(USUAL, 
     }
 
 
+def tables_of(description):
+    """The tables of a link, whose keys are those of `link`."""
+    first, second = description["detectors"]
+    receiver = ReceiverParams(
+        efficiency=first.efficiency,
+        efficiency_ratio=second.efficiency / first.efficiency,
+        dark_probability=0.0,
+        misalignment=description.get("misalignment", 0.0),
+        mode_overlap=description.get("mode_overlap", 1.0),
+        splitter_transmittance=description.get("splitter", 0.5),
+    )
+    patterns = raw_patterns(
+        receiver=receiver,
+        transmittances=description["transmittances"],
+        light=description["light"],
+    )
+    return tag_tables(
+        patterns,
+        detectors=description["detectors"],
+        bins_ps=description["bins_ps"],
+        skews_ps=description.get("skews_ps", (0.0, 0.0)),
+    )
+
+
 def uniform_states(rng, pulses):
     return rng.integers(0, 7, (2, pulses.size), dtype=np.uint8)
 
@@ -55,20 +94,17 @@ def hashed_states(rng, pulses):
 
 def batches(description, n_pulses, seed, *, states_of=uniform_states, clock=CLOCK, sizes=(50_000,)):
     """Yield (pulses, states, tags) until the segment is over; sizes of batches repeat."""
-    tables = tag_tables(**description)
+    tables = tables_of(description)
     drawing, making = np.random.SeedSequence(seed).spawn(2)
-    state, maker = (
-        generator_state(drawing),
-        TagMaker(tables, clock=clock, n_pulses=n_pulses, seed=making),
-    )
+    candidates = ClickDrawing(tables.bound, drawing, n_pulses)
+    maker = TagMaker(tables, clock=clock, n_pulses=n_pulses, seed=making)
     rng = np.random.default_rng(seed)
     size, at = itertools.cycle(sizes), 0
     while at < n_pulses:
-        pulses, at = draw_candidates(
-            tables, state, position=at, n_pulses=n_pulses, max_candidates=next(size)
-        )
-        states = states_of(rng, pulses)
-        yield pulses, states, maker.detect(pulses, *states, at)
+        draw = candidates.next(next(size))
+        at = draw.n_covered
+        states = states_of(rng, draw.pulses)
+        yield draw.pulses, states, maker.detect(draw.pulses, *states, at)
 
 
 def all_tags(*args, **kwargs):

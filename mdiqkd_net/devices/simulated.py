@@ -137,7 +137,9 @@ class SimulatedReceiver:
                 f"allowed: less than the {segment.n_pulses} of segment {segment.number}"
             )
         self._drawing = self._level.drawing(self._seed_of(segment, _CANDIDATES), segment.n_pulses)
-        self._detection = self._level.detection(self._seed_of(segment, _DETECTION))
+        self._detection = self._level.detection(
+            self._seed_of(segment, _DETECTION), segment.n_pulses
+        )
         self._draws = PulseDraws(optics, self._seed_of(segment, _PULSES), segment.first_pulse)
         self._times_begun[segment.number] += 1
         self._segment = segment
@@ -204,7 +206,7 @@ class SimulatedReceiver:
             segment=segment.number,
             pulses=pulses,
             patterns=patterns,
-            n_elapsed=candidates.n_covered,
+            n_elapsed=detection.n_decided,
             last=candidates.n_covered == segment.n_pulses,
         )
 

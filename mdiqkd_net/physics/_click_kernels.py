@@ -4,7 +4,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from mdiqkd_net.physics._draws import exponential, uniform
+from mdiqkd_net.physics._draws import exponential, fill_exponential, uniform
 
 
 @njit(cache=True, nogil=True)
@@ -13,24 +13,27 @@ def draw_candidates(
     scale: float,
     position: int,
     n_pulses: int,
+    drawn: NDArray[np.float64],
     pulses: NDArray[np.int64],
 ) -> tuple[int, int]:
     """Fill `pulses` with the next candidates after `position` pulses have been decided.
 
-    Gaps are geometric: floor(-E / ln(1 - bound)) pulses are passed over, E exponential.
+    Gaps are geometric: the whole part of an exponential number of mean -1 / ln(1 - bound).
 
     Args:
         state: Of the generator, (4,) uint64, changed in place.
-        scale: -1 / ln(1 - bound), at least 0.
+        scale: That mean.
         position: Pulses of the segment decided so far.
         n_pulses: Of the segment.
+        drawn: (n,) work space.
         pulses: Output, (n,) int64.
 
     Returns:
         How many candidates there are, and the pulses that are decided now.
     """
+    fill_exponential(state, drawn)
     for i in range(pulses.shape[0]):
-        skipped = exponential(state) * scale
+        skipped = drawn[i] * scale
         # Compared before it is cut to an integer: a gap at a tiny bound may not fit an int64.
         if skipped >= np.float64(n_pulses - position):
             return i, n_pulses

@@ -3,7 +3,6 @@
 Clicks travel as keys, 2 time + detector, so that one integer sorts by time and then by detector.
 """
 
-import math
 from typing import Final
 
 import numpy as np
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 
 from mdiqkd_net.physics._draws import (
     exponential,
-    fill_exponential,
     fill_normal,
     fill_uniform,
     uniform,
@@ -25,161 +23,59 @@ WIDEST_NORMAL: Final = 10.0
 WIDEST_EXPONENTIAL: Final = 40.0
 """Where jitter ends: chances of 2e-23 and 4e-18, for the sake of a finite reorder horizon."""
 
-
-@njit(cache=True, nogil=True)
-def draw_candidates(
-    state: NDArray[np.uint64],
-    scale: float,
-    position: int,
-    n_pulses: int,
-    drawn: NDArray[np.float64],
-    pulses: NDArray[np.int64],
-) -> tuple[int, int]:
-    """Fill `pulses` with the next candidates after `position` pulses have been decided.
-
-    Gaps are geometric: the whole part of an exponential number of mean -1 / ln(1 - bound).
-
-    Args:
-        state: Of the generator, (4,) uint64, changed in place.
-        scale: That mean.
-        position: Pulses of the segment decided so far.
-        n_pulses: Of the segment.
-        drawn: (n,) work space.
-        pulses: Output, (n,) int64.
-
-    Returns:
-        How many candidates there are, and the pulses that are decided now.
-    """
-    fill_exponential(state, drawn)
-    for i in range(pulses.shape[0]):
-        skipped = drawn[i] * scale
-        # Compared before it is cut to an integer: a gap at a tiny bound may not fit an int64.
-        if skipped >= np.float64(n_pulses - position):
-            return i, n_pulses
-        position += int(skipped)
-        pulses[i] = position
-        position += 1
-    return pulses.shape[0], position
+_LOWEST: Final = np.array([0, 0, 1, 0, 2, 0, 1, 0, 3, 0, 1, 0, 2, 0, 1, 0], dtype=np.uint8)
+"""The lowest gate of a pattern."""
 
 
 @njit(cache=True, nogil=True)
-def _lit_gates(
+def light_gates(
     state: NDArray[np.uint64],
-    pair: np.int64,
-    u: float,
-    mean: float,
-    many: NDArray[np.float64],
-    base: NDArray[np.float64],
-    beat: NDArray[np.complex128],
-) -> int:
-    """Gates (as bits) that photons reach, at a phase that they share.
-
-    Args:
-        state: Of the generator, changed in place.
-        pair: Row of the tables.
-        u: Of the candidate, in [many[0], 1), or anything if the light is not faint.
-        mean: Photons of the Poisson process that bounds every pair; infinite if not faint.
-        many: Chance that it has up to 1, 2, ... photons if it has any.
-        base: (49, 4) mean photons per gate.
-        beat: (49, 4) complex amplitude of the interference.
-    """
-    cos_phase = 1.0
-    sin_phase = 0.0
-    while True:
-        x = 2.0 * uniform(state) - 1.0
-        y = 2.0 * uniform(state) - 1.0
-        radius = x * x + y * y
-        if 0.0 < radius <= 1.0:
-            # Twice the angle of a uniform point of the disc: a uniform phase without a cosine.
-            cos_phase = (x * x - y * y) / radius
-            sin_phase = 2.0 * x * y / radius
-            break
-    lit = 0
-    if math.isinf(mean):
-        for gate in range(4):
-            swing = beat[pair, gate].real * cos_phase - beat[pair, gate].imag * sin_phase
-            if uniform(state) < -math.expm1(-max(0.0, base[pair, gate] + swing)):
-                lit |= 1 << gate
-        return lit
-    n_photons = 1
-    while n_photons < many.shape[0] and u >= many[n_photons - 1]:
-        n_photons += 1
-    for _ in range(n_photons):
-        left = uniform(state) * mean
-        for gate in range(4):
-            swing = beat[pair, gate].real * cos_phase - beat[pair, gate].imag * sin_phase
-            left -= max(0.0, base[pair, gate] + swing)
-            if left < 0.0:
-                lit |= 1 << gate
-                break
-    return lit
-
-
-@njit(cache=True, nogil=True)
-def accept(
-    state: NDArray[np.uint64],
-    more_state: NDArray[np.uint64],
-    mean: float,
-    many: NDArray[np.float64],
-    single: NDArray[np.float64],
-    base: NDArray[np.float64],
-    beat: NDArray[np.complex128],
-    flipped: NDArray[np.uint8],
-    misalignment: float,
-    states_alice: NDArray[np.uint8],
-    states_bob: NDArray[np.uint8],
+    keep: NDArray[np.float64],
+    other: NDArray[np.uint8],
+    n_bob: int,
+    rows_alice: NDArray[np.integer],
+    rows_bob: NDArray[np.integer],
     drawn: NDArray[np.float64],
     lit_candidates: NDArray[np.int64],
     lit_gates: NDArray[np.uint8],
 ) -> int:
-    """Gates that the light of the candidates reaches. The tables are those of `tags.TagTables`.
+    """Gates that the light of the candidates would click in.
 
     Gate g is bin g // 2 of detector g % 2, as in the bits of a click pattern.
 
     Args:
         state: Of the generator of one number per candidate, (4,) uint64, changed in place.
-        more_state: Of the generator for those with several photons, changed in place.
-        mean: Photons of the Poisson process that bounds every pair; infinite if not faint.
-        many: (k,) chance of up to 1, 2, ... of them, if there are any.
-        single: (49, 4) a candidate's number below column g and not below an earlier one: its only
-            photon clicks in gate g.
-        base: (49, 4) mean photons per gate, averaged over the phase.
-        beat: (49, 4) complex amplitude of the interference per gate.
-        flipped: (7,) the state with the other bit.
-        misalignment: Chance that Bob's bit is flipped.
-        states_alice: (n,) states at the candidates.
-        states_bob: (n,) states at the candidates.
+        keep: Of `sampling.alias_tables`.
+        other: Likewise.
+        n_bob: Rows of Bob's light.
+        rows_alice: (n,) rows of Alice's light at the candidates, with the cell of the phase.
+        rows_bob: (n,) of Bob's.
         drawn: (n,) work space.
-        lit_candidates: Output, room for 4 n: which candidate.
-        lit_gates: Output, room for 4 n: which gate.
+        lit_candidates: Output, room for 4 n + 1: which candidate.
+        lit_gates: Output, room for 4 n + 1: which gate.
 
     Returns:
         How many gates are lit.
     """
-    faint = not math.isinf(mean)
     fill_uniform(state, drawn)
     n = 0
-    for i in range(states_alice.shape[0]):
-        pair = 7 * np.int64(states_alice[i]) + np.int64(states_bob[i])
-        u = drawn[i]
-        if faint and u < many[0]:
-            # One photon: the phase and the flip are averaged over in the table. Written without a
-            # branch, since nothing here can be predicted; a photon that is rejected is overwritten.
-            only = np.int64(u >= single[pair, 0])
-            only += np.int64(u >= single[pair, 1])
-            only += np.int64(u >= single[pair, 2])
+    for i in range(rows_alice.shape[0]):
+        row = n_bob * np.int64(rows_alice[i]) + np.int64(rows_bob[i])
+        x = 16.0 * drawn[i]
+        column = np.int64(x)
+        kept = x - np.float64(column) < keep[row, column]
+        pattern = column if kept else np.int64(other[row, column])
+        # Nobody can predict whether there is a click, and where: the first is written without a
+        # branch, and overwritten if there is none. A second is rare.
+        lit_candidates[n] = i
+        lit_gates[n] = _LOWEST[pattern]
+        n += int(pattern > 0)
+        rest = pattern & (pattern - 1)
+        while rest > 0:
             lit_candidates[n] = i
-            lit_gates[n] = only
-            n += int(u < single[pair, 3])
-            continue
-        if misalignment > 0.0 and uniform(more_state) < misalignment:
-            pair = 7 * np.int64(states_alice[i]) + np.int64(flipped[states_bob[i]])
-        lit = _lit_gates(more_state, pair, u, mean, many, base, beat)
-        for gate in range(4):
-            if lit >> gate & 1:
-                lit_candidates[n] = i
-                lit_gates[n] = gate
-                n += 1
+            lit_gates[n] = _LOWEST[rest]
+            n += 1
+            rest &= rest - 1
     return n
 
 
@@ -301,7 +197,7 @@ def release(
         next_dark: (2,) time of the next, changed in place.
         trap_state: Generator of the afterpulses, changed in place.
         trap_chance: (2, k) cumulative chance of each kind of trap to be filled by a click.
-        trap_mean: (2, k) mean time to its release, ps.
+        trap_mean: (2, k) mean time from the end of the dead time to its release, ps.
         traps: Keys of the releases to come, falling; room for one per tag. Empty without traps.
         n_traps: How many.
         times: Output, (n,).
@@ -358,7 +254,7 @@ def release(
                 kind += 1
             if kind < trap_chance.shape[1]:
                 wait = exponential(trap_state) * trap_mean[s, kind]
-                trapped = 2 * (time + 1 + int(wait)) + s
+                trapped = 2 * (dead_until[s] + 1 + int(wait)) + s
                 j = n_traps
                 while j > 0 and traps[j - 1] < trapped:
                     traps[j] = traps[j - 1]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mdiqkd_net.blocks import N_STATES
 from mdiqkd_net.physics import _click_kernels
 from mdiqkd_net.physics.gates import Gates, first_gates
-from mdiqkd_net.physics.sampling import Draw, alias_tables, gap_scale, generator_state
+from mdiqkd_net.physics.sampling import Draw, alias_tables, gap_scale, generator_state, thinned
 
 
 class ClickLevel:
@@ -28,31 +28,32 @@ class ClickLevel:
 
     def __init__(self, patterns: NDArray[np.float64], gates: Gates, n_bob: int = N_STATES) -> None:
         self.n_bob = n_bob
-        any_click = patterns[:, 1:].sum(axis=1)
-        self.bound = min(1.0, float(any_click.max()))
-        self.chances = patterns / (self.bound or 1.0)
-        self.chances[:, 0] = np.maximum(1.0 - self.chances[:, 1:].sum(axis=1), 0.0)
+        self.bound, self.chances = thinned(patterns)
         self.tables = alias_tables(self.chances)
         self.gates = gates
         self.memory = gates.memory
 
     def drawing(self, seed: np.random.SeedSequence, n_pulses: int) -> "ClickDrawing":
         """Start to draw the candidates of a segment of at most 2^53 pulses."""
-        return ClickDrawing(self, seed, n_pulses)
+        return ClickDrawing(self.bound, seed, n_pulses)
 
-    def detection(self, seed: np.random.SeedSequence) -> "ClickDetection":
+    def detection(
+        self,
+        seed: np.random.SeedSequence,
+        n_pulses: int,  # noqa: ARG002  # only a level with times cares
+    ) -> "ClickDetection":
         """Start to detect a segment, with detectors that have rested and empty traps."""
         return ClickDetection(self, seed)
 
 
 class ClickDrawing:
-    """Candidates of one segment; decided by the bound and the seed alone."""
+    """Candidates of one segment: each pulse with chance `bound`, decided by the seed alone."""
 
-    def __init__(self, level: ClickLevel, seed: np.random.SeedSequence, n_pulses: int) -> None:
+    def __init__(self, bound: float, seed: np.random.SeedSequence, n_pulses: int) -> None:
         self._state = generator_state(seed)
-        self._scale = gap_scale(level.bound)
+        self._scale = gap_scale(bound)
         self._n_pulses = n_pulses
-        self._position = 0 if level.bound > 0.0 else n_pulses
+        self._position = 0 if bound > 0.0 else n_pulses
 
     def next(self, max_candidates: int) -> Draw:
         """The next candidates, in increasing order, at most `max_candidates`."""
@@ -60,7 +61,12 @@ class ClickDrawing:
         n = 0
         if self._position < self._n_pulses:
             n, self._position = _click_kernels.draw_candidates(
-                self._state, self._scale, self._position, self._n_pulses, pulses
+                self._state,
+                self._scale,
+                self._position,
+                self._n_pulses,
+                np.empty(max_candidates),
+                pulses,
             )
         if n < max_candidates:
             pulses = pulses[:n].copy()
@@ -77,6 +83,7 @@ class ClickDetection:
         self._first = first_gates(level.gates.reach)
         self._afterpulses = np.empty(64, dtype=np.int64)
         self._n_afterpulses = 0
+        self.n_decided = 0
 
     def clicks(
         self, draw: Draw, states_alice: NDArray[np.integer], states_bob: NDArray[np.integer]
@@ -112,5 +119,6 @@ class ClickDetection:
     ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
         """Of these, the pulses with clicks in both bins, and their patterns."""
         pulses, patterns = self.clicks(draw, states_alice, states_bob)
+        self.n_decided = draw.n_covered
         both = ((patterns & 3) > 0) & ((patterns & 12) > 0)
         return pulses[both], patterns[both]

@@ -64,7 +64,11 @@ class CoincidenceLevel:
         """Start to draw the candidates of a segment of at most 2^53 pulses."""
         return CoincidenceDrawing(self, seed, n_pulses)
 
-    def detection(self, seed: np.random.SeedSequence) -> "CoincidenceDetection":
+    def detection(
+        self,
+        seed: np.random.SeedSequence,
+        n_pulses: int,  # noqa: ARG002  # only a level with times cares
+    ) -> "CoincidenceDetection":
         """Start to detect a segment, with detectors that have rested."""
         return CoincidenceDetection(self, seed)
 
@@ -116,6 +120,7 @@ class CoincidenceDetection:
         self._level = level
         self._state = generator_state(seed)
         self._live_from = np.zeros(4, dtype=np.int64)
+        self.n_decided = 0
 
     def detect(
         self, draw: Draw, states_alice: NDArray[np.integer], states_bob: NDArray[np.integer]
@@ -139,6 +144,7 @@ class CoincidenceDetection:
             clicked,
             registered,
         )
+        self.n_decided = draw.n_covered
         return clicked[:n].copy(), registered[:n].copy()
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdiqkd_net.errors import DeviceError
+from mdiqkd_net.imperfections import TaggerParams
 from mdiqkd_net.params import ReceiverParams
 from mdiqkd_net.physics.detectors import Afterpulses, detector_of
 
@@ -48,22 +49,10 @@ def gates_of(receiver: ReceiverParams, pulse_rate_hz: float) -> Gates:
     """The memory of a receiver's detectors, in gates.
 
     Raises:
-        DeviceError: On bins that do not fit into a pulse period, and on jitter that gates cannot
-            represent.
+        DeviceError: On bins that do not fit into a pulse period.
     """
-    if not 0.0 < pulse_rate_hz < math.inf:
-        raise DeviceError(f"pulse_rate_hz: found {pulse_rate_hz}; allowed: greater than 0")
-    period_s = 1.0 / pulse_rate_hz
-    separation_s = (
-        period_s / 2.0 if receiver.bin_separation_s is None else receiver.bin_separation_s
-    )
-    if not 0.0 < separation_s < period_s:
-        raise DeviceError(
-            f"bin_separation_s: found {separation_s}; "
-            f"allowed: above 0 and below the pulse period of {period_s:.6g} s"
-        )
+    period_s, separation_s = bins_of(receiver, pulse_rate_hz)
     detector = detector_of(receiver)
-    _check_jitter(detector.jitter_s, min(separation_s, period_s - separation_s))
     later = separation_s * np.array([[0.0, 1.0], [-1.0, 0.0]])  # from bin m to bin n
     pulses = (detector.dead_time_s - later) / period_s
     reach = np.maximum(np.ceil(pulses - _SLACK), 0.0).astype(np.int64)
@@ -77,12 +66,50 @@ def gates_of(receiver: ReceiverParams, pulse_rate_hz: float) -> Gates:
     )
 
 
+def bins_of(receiver: ReceiverParams, pulse_rate_hz: float) -> tuple[float, float]:
+    """The pulse period, and the time from the early to the late bin, in s.
+
+    Raises:
+        DeviceError: On bins that do not fit into a pulse period.
+    """
+    if not 0.0 < pulse_rate_hz < math.inf:
+        raise DeviceError(f"pulse_rate_hz: found {pulse_rate_hz}; allowed: greater than 0")
+    period_s = 1.0 / pulse_rate_hz
+    separation_s = (
+        period_s / 2.0 if receiver.bin_separation_s is None else receiver.bin_separation_s
+    )
+    if not 0.0 < separation_s < period_s:
+        raise DeviceError(
+            f"bin_separation_s: found {separation_s}; "
+            f"allowed: above 0 and below the pulse period of {period_s:.6g} s"
+        )
+    return period_s, separation_s
+
+
 def first_gates(reach: NDArray[np.int64]) -> NDArray[np.int64]:
     """Pulses from a click in bin m to the first gate in bin n that is later and live; (2, 2)."""
     return np.maximum(reach, [[1, 0], [1, 1]])
 
 
-def _check_jitter(jitter_s: float, spacing_s: float) -> None:
+def check_untimed(receiver: ReceiverParams, pulse_rate_hz: float) -> None:
+    """Refuse what needs times, for the sake of a level that has gates instead.
+
+    Raises:
+        DeviceError: With the key, and the level that can.
+    """
+    needs_times = {
+        "jitter_tail_share": receiver.jitter_tail_share not in (None, 0.0),
+        "dark_rate_hz": receiver.dark_rate_hz is not None,
+        "tagger": receiver.tagger != TaggerParams(),
+    }
+    for key, found in needs_times.items():
+        if found:
+            raise DeviceError(
+                f"{key}: found a value at the level {receiver.level}; allowed: none, or the level "
+                "tag, which has times"
+            )
+    period_s, separation_s = bins_of(receiver, pulse_rate_hz)
+    jitter_s, spacing_s = detector_of(receiver).jitter_s, min(separation_s, period_s - separation_s)
     # A Gaussian of full width F leaves ±spacing/2 with chance erfc(√(ln 2) spacing / F).
     stray = 0.0 if jitter_s == 0.0 else math.erfc(math.sqrt(math.log(2.0)) * spacing_s / jitter_s)
     if stray > MAX_STRAY:

@@ -5,9 +5,10 @@ from typing import Final
 from mdiqkd_net.errors import DeviceError
 from mdiqkd_net.params import ReceiverParams
 from mdiqkd_net.physics.attacks import ATTACKS
-from mdiqkd_net.physics.gates import Gates, gates_of
+from mdiqkd_net.physics.gates import Gates, check_untimed, gates_of
+from mdiqkd_net.physics.tagging import tagging_of
 
-AVAILABLE: Final = ("coincidence", "click")
+AVAILABLE: Final = ("coincidence", "click", "tag")
 """Values of `receiver.level` that this version can simulate."""
 
 
@@ -25,9 +26,13 @@ def check_level(receiver: ReceiverParams, pulse_rate_hz: float) -> Gates:
     if receiver.attack is not None and receiver.attack not in ATTACKS:
         raise DeviceError(f"attack: found {receiver.attack!r}; allowed: {', '.join(ATTACKS)}")
     gates = gates_of(receiver, pulse_rate_hz)
+    if receiver.level == "tag":
+        tagging_of(receiver, pulse_rate_hz)
+    else:
+        check_untimed(receiver, pulse_rate_hz)
     if receiver.level == "coincidence" and gates.afterpulse_probability > 0.0:
         raise DeviceError(
             f"afterpulse_probability: found {gates.afterpulse_probability} at the level "
-            "coincidence; allowed: 0, or the level click, which makes every click"
+            "coincidence; allowed: 0, or the levels click and tag, which make every click"
         )
     return gates

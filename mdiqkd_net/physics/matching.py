@@ -20,6 +20,9 @@ from mdiqkd_net.physics.clock import END_OF_TIME_PS, ClockTable, PulseClock
 LONGEST_PERIOD_PS: Final = 2.0**30
 """About a millisecond; up to here a tag is placed to 2^-2 ps."""
 
+_ROUNDING: Final = 1e-12
+"""Gates that fill a period may come out longer by this share, as a sum of floats."""
+
 
 @dataclass(frozen=True, slots=True)
 class Gates:
@@ -156,7 +159,7 @@ class Matcher:
         shortest = _check_periods(clock, window)
         table = clock.table(segment.n_pulses)
         # What a period has beyond the gates is shared between both sides of the window.
-        self._origin = float(begin.min()) - (shortest - window) / 2.0
+        self._origin = float(begin.min()) - max(0.0, shortest - window) / 2.0
         self._begin_ps = begin - self._origin
         self._shortest_ps = float(self._begin_ps.max()) + self._gates.width_ps
         self._segment = segment
@@ -311,7 +314,7 @@ def _check_periods(clock: PulseClock, least: float) -> float:
     """The shortest period of the clock, if every one fits the gates."""
     periods = [period_ps for _, period_ps in clock.pieces]
     for period_ps in (min(periods), max(periods)):
-        if not least <= period_ps <= LONGEST_PERIOD_PS:
+        if not least * (1.0 - _ROUNDING) <= period_ps <= LONGEST_PERIOD_PS:
             raise DeviceError(
                 f"period of the clock: found {period_ps} ps; allowed: {least:g}, which the gates "
                 f"take, to {LONGEST_PERIOD_PS:.4g}"

@@ -159,14 +159,18 @@ def pair_optics(
         arm_transmittance(arm, now) for arm, now in zip(arms, conditions, strict=True)
     )
     lights = tuple(
-        light_of(arm, _frequency_hz(arm, now), now, detected=eta * receiver.efficiency)
+        light_of(
+            arm,
+            _frequency_hz(arm, now),
+            now,
+            separation_s=receiver.bin_separation_s,
+            detected=eta * receiver.efficiency,
+        )
         for arm, now, eta in zip(arms, conditions, transmittances, strict=True)
     )
     return PairOptics(
         receiver=msgspec.structs.replace(
-            receiver,
-            mode_overlap=overlap,
-            dark_probability=_with_noise(receiver, (alice.fiber, bob.fiber)),
+            _with_noise(receiver, (alice.fiber, bob.fiber)), mode_overlap=overlap
         ),
         transmittances=(transmittances[0], transmittances[1]),
         light=(lights[0], lights[1]),
@@ -187,6 +191,7 @@ def averaged_optics(receiver: ReceiverParams, arms: tuple[Arm, Arm]) -> PairOpti
             arm,
             arm.transmitter.frequency_offset_hz,
             NOMINAL,
+            separation_s=receiver.bin_separation_s,
             fading=_fading(arm.fiber),
             detected=eta * receiver.efficiency,
         )
@@ -203,6 +208,7 @@ def light_of(
     frequency_hz: float = 0.0,
     now: Conditions = NOMINAL,
     *,
+    separation_s: float | None = None,
     fading: Law = STEADY,
     detected: float = 1.0,
 ) -> Light:
@@ -216,6 +222,7 @@ def light_of(
         arm: Source, fiber and transmitter.
         frequency_hz: Of the laser, against nominal: turns the late bin against the early one.
         now: Brightness and rotation of the polarization.
+        separation_s: From the early to the late bin: a laser off its frequency turns that phase.
         fading: A further factor of the intensity.
         detected: Share of the light that can make a click; decides how finely noise is resolved.
     """
@@ -225,9 +232,14 @@ def light_of(
     if not encoding.has_bins:
         nominal = _rotation(arm.fiber.polarization_rotation_rad)
         modes = modes @ (nominal @ _rotation(now.rotation_rad)).T
-    elif transmitter.bin_spacing_ps is not None:
-        cycles = frequency_hz * transmitter.bin_spacing_ps * 1e-12
-        modes = modes * np.array([1.0, np.exp(-2j * math.pi * cycles)])
+    elif frequency_hz != 0.0:
+        if separation_s is None:
+            raise DeviceError(
+                f"frequency of a laser: found an offset of {frequency_hz:g} Hz; "
+                "needs `receiver.bin_separation_s`, which is missing"
+            )
+        turn = -2j * math.pi * frequency_hz * separation_s
+        modes = modes * np.array([1.0, np.exp(turn)])
     means = np.array(arm.source.intensities)
     if transmitter.vacuum_extinction_db is not None:
         means[0] = means.max() * transmittance(transmitter.vacuum_extinction_db)
@@ -308,13 +320,15 @@ def _overlap(arms: tuple[Arm, Arm], conditions: tuple[Conditions, Conditions]) -
     )
 
 
-def _with_noise(receiver: ReceiverParams, fibers: tuple[Fiber, Fiber]) -> float:
-    """Dark probability with the photons of classical channels, which come at random times."""
+def _with_noise(receiver: ReceiverParams, fibers: tuple[Fiber, Fiber]) -> ReceiverParams:
+    """With darks for the photons of classical channels, which come at random times."""
     photons = sum(map(noise_photons, fibers))
     if photons == 0.0:
-        return receiver.dark_probability
+        return receiver
     dark = receiver.dark_probability
-    return dark - (1.0 - dark) * math.expm1(-receiver.efficiency * photons)
+    dark -= (1.0 - dark) * math.expm1(-receiver.efficiency * photons)
+    # The rate of darks alone, if it is given, is no longer that of all of them.
+    return msgspec.structs.replace(receiver, dark_probability=dark, dark_rate_hz=None)
 
 
 def _fading(fiber: Fiber) -> Law:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,11 +14,12 @@ from mdiqkd_net.physics.attacks.attacked import AttackedLevel
 from mdiqkd_net.physics.clicks import ClickLevel
 from mdiqkd_net.physics.coincidences import CoincidenceLevel
 from mdiqkd_net.physics.detectors import detector_of
-from mdiqkd_net.physics.gates import Gates
+from mdiqkd_net.physics.gates import gates_of
 from mdiqkd_net.physics.levels import check_level
 from mdiqkd_net.physics.optics import raw_patterns
 from mdiqkd_net.physics.pair_optics import UNIFORM, Light, PhaseLaw
 from mdiqkd_net.physics.sampling import Draw
+from mdiqkd_net.physics.tagging import TagLevel, tagging_of
 
 
 class Drawing(Protocol):
@@ -31,10 +33,18 @@ class Drawing(Protocol):
 class Detection(Protocol):
     """The half of a level that sees their light."""
 
+    @property
+    def n_decided(self) -> int:
+        """Pulses of the segment whose events are out."""
+        ...
+
     def detect(
         self, draw: Draw, states_alice: NDArray[np.integer], states_bob: NDArray[np.integer]
     ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-        """Pulses with clicks in both bins, and their patterns; draws come in their order."""
+        """Pulses with clicks in both bins, and their patterns; draws come in their order.
+
+        A level may keep back the last events of a draw until the next one.
+        """
         ...
 
 
@@ -53,16 +63,23 @@ class Level(Protocol):
         """Start to draw the candidates of a segment."""
         ...
 
-    def detection(self, seed: np.random.SeedSequence) -> Detection:
+    def detection(self, seed: np.random.SeedSequence, n_pulses: int) -> Detection:
         """Start to detect a segment."""
         ...
 
 
-LEVELS: Final[Mapping[str, Callable[[NDArray[np.float64], Gates, int], Level]]] = {
-    "coincidence": CoincidenceLevel,
-    "click": ClickLevel,
+LEVELS: Final[Mapping[str, Callable[[NDArray[np.float64], ReceiverParams, float, int], Level]]] = {
+    "coincidence": lambda patterns, receiver, pulse_rate_hz, n_bob: CoincidenceLevel(
+        patterns, gates_of(receiver, pulse_rate_hz), n_bob
+    ),
+    "click": lambda patterns, receiver, pulse_rate_hz, n_bob: ClickLevel(
+        patterns, gates_of(receiver, pulse_rate_hz), n_bob
+    ),
+    "tag": lambda patterns, receiver, pulse_rate_hz, n_bob: TagLevel(
+        patterns, tagging_of(receiver, pulse_rate_hz), n_bob
+    ),
 }
-"""By the names of `levels.AVAILABLE`: a function of raw patterns and gates."""
+"""By the names of `levels.AVAILABLE`: of raw patterns, the receiver, the pulse rate and `n_bob`."""
 
 
 def level_of(
@@ -88,12 +105,17 @@ def level_of(
     gates = check_level(receiver, pulse_rate_hz)
     if receiver.attack is not None:
         return AttackedLevel(receiver, gates, transmittances, light, phase)
+    # Where there are times, darks come in their own.
+    dark = 0.0 if receiver.level == "tag" else receiver.dark_probability
     patterns = raw_patterns(
-        receiver=receiver, transmittances=transmittances, light=light, phase=phase
+        receiver=msgspec.structs.replace(receiver, dark_probability=dark),
+        transmittances=transmittances,
+        light=light,
+        phase=phase,
     )
     _check_latching(receiver, patterns, pulse_rate_hz)
     n_bob = light[1].n_rows if isinstance(light[1], Light) else N_STATES
-    return LEVELS[receiver.level](patterns, gates, n_bob)
+    return LEVELS[receiver.level](patterns, receiver, pulse_rate_hz, n_bob)
 
 
 def _check_latching(

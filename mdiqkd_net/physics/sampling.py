@@ -34,6 +34,21 @@ def gap_scale(chance: float) -> float:
     return 0.0 if chance == 1.0 else -1.0 / math.log1p(-chance)
 
 
+def thinned(patterns: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    """Candidates that no pair of states outdoes, and what they show.
+
+    Shapes: `patterns` (n, 16), rows of chances that sum to 1, of which column 0 is silence.
+
+    Returns:
+        The largest chance of anything but silence; and the chances of a pulse that is a candidate
+        with that probability and silent otherwise, (n, 16).
+    """
+    bound = min(1.0, float(patterns[:, 1:].sum(axis=1).max()))
+    chances = patterns / (bound or 1.0)
+    chances[:, 0] = np.maximum(1.0 - chances[:, 1:].sum(axis=1), 0.0)
+    return bound, chances
+
+
 def alias_tables(chances: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
     """Tables to draw from 16 outcomes with one uniform number and one look-up.
 

@@ -3,9 +3,8 @@
 Light, dark counts, dead time, jitter and afterpulses in real time, for the two detectors of a
 Bell-state receiver. What comes out is what a real tagger puts out; `matching` reads either.
 
-Empty pulses cost nothing: `draw_candidates` steps over them, as at the coincidence level, by the
-chance that a pulse clicks at all. `TagMaker.detect` takes the light of the candidates. How and why
-that is exact is told in docs/explanation/light.md.
+Empty pulses cost nothing: candidates are drawn as at the click level, and `TagMaker.detect` takes
+their light. How and why that is exact is told in docs/explanation/light.md.
 """
 
 import math
@@ -16,51 +15,17 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mdiqkd_net.blocks import N_STATES
 from mdiqkd_net.errors import DeviceError
 from mdiqkd_net.physics import _tag_kernels
 from mdiqkd_net.physics._tag_kernels import NEVER
 from mdiqkd_net.physics.clock import END_OF_TIME_PS, PulseClock
-from mdiqkd_net.physics.optics import FLIPPED
 from mdiqkd_net.physics.sampling import generator_state
-from mdiqkd_net.physics.tag_tables import PS, TagDetector, TagTables, tag_tables
+from mdiqkd_net.physics.tag_tables import PS, TagTables, tag_tables
 
-__all__ = ["TagBatch", "TagDetector", "TagMaker", "TagTables", "draw_candidates", "tag_tables"]
+__all__ = ["TagBatch", "TagMaker", "TagTables", "tag_tables"]
 
 _ROOM: Final = 1024
 """Tags of darks and afterpulses that a pass has room for, besides one for each click of light."""
-
-
-def draw_candidates(
-    tables: TagTables,
-    state: NDArray[np.uint64],
-    *,
-    position: int,
-    n_pulses: int,
-    max_candidates: int,
-) -> tuple[NDArray[np.int64], int]:
-    """The next pulses whose light may click, each with chance `bound`, independently.
-
-    Nothing but `bound` and the generator decides which: neither the settings nor any click.
-
-    Args:
-        tables: Of the pair of users.
-        state: Of the generator, changed in place.
-        position: Pulses of the segment decided so far.
-        n_pulses: Of the segment, at most 2^53.
-        max_candidates: Of this call, at least 1.
-
-    Returns:
-        The candidates, (n,) int64, strictly increasing from `position` up, and the number of
-        pulses decided after them: one past the last candidate, or `n_pulses`.
-    """
-    if tables.bound == 0.0 or position >= n_pulses:
-        return np.empty(0, dtype=np.int64), n_pulses
-    scale = 1.0 / tables.mean  # -1 / ln(1 - bound)
-    pulses = np.empty(max_candidates, dtype=np.int64)
-    drawn = np.empty(max_candidates)
-    n, decided = _tag_kernels.draw_candidates(state, scale, position, n_pulses, drawn, pulses)
-    return (pulses if n == max_candidates else pulses[:n].copy()), int(decided)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,15 +83,15 @@ class TagMaker:
                     f"dead time of detector {s}: found {detector.dead_time_s} s; "
                     f"allowed: at most the segment, {(self._end - begin) / PS:.3g} s"
                 )
-        kinds = max(1, *(len(detector.afterpulses) for detector in tables.detectors))
-        self._trap_chance, self._trap_mean = np.zeros((2, 2, kinds))
-        for s, detector in enumerate(tables.detectors):
-            for j, (chance, release_s) in enumerate(detector.afterpulses):
-                self._trap_chance[s, j], self._trap_mean[s, j] = chance, PS * release_s
+        traps_of = [detector.afterpulses for detector in tables.detectors]
+        self._trap_chance, self._trap_mean = np.zeros((2, 2, max(len(t.decays) for t in traps_of)))
+        for s, afterpulses in enumerate(traps_of):
+            for j, (share, decay_s) in enumerate(afterpulses.decays):
+                self._trap_chance[s, j] = share * afterpulses.probability
+                self._trap_mean[s, j] = PS * decay_s
         self._trap_chance = np.cumsum(self._trap_chance, axis=1)
-        light, more_light, jitter, tail, traps, *darks = seed.spawn(5 + len(tables.detectors))
+        light, jitter, tail, traps, *darks = seed.spawn(4 + len(tables.detectors))
         self._light_state = generator_state(light)
-        self._more_light_state = generator_state(more_light)
         self._jitter_state = generator_state(jitter)
         self._tail_state = generator_state(tail)
         self._trap_state = generator_state(traps)
@@ -141,8 +106,10 @@ class TagMaker:
             ],
             dtype=np.int64,
         )
-        self._jitter = np.array([PS * detector.jitter_s for detector in tables.detectors])
-        self._tail = np.array([[d.tail_weight, PS * d.tail_s] for d in tables.detectors])
+        self._jitter = np.array([PS * detector.jitter_sigma_s for detector in tables.detectors])
+        self._tail = np.array(
+            [[d.jitter_tail_share * d.has_tail, PS * d.jitter_tail_s] for d in tables.detectors]
+        )
         self._drawn = np.empty(0)
         self._lit_candidates = np.empty(0, dtype=np.int64)
         self._lit_gates = np.empty(0, dtype=np.uint8)
@@ -156,8 +123,8 @@ class TagMaker:
     def detect(
         self,
         pulses: NDArray[np.int64],
-        states_alice: NDArray[np.uint8],
-        states_bob: NDArray[np.uint8],
+        rows_alice: NDArray[np.integer],
+        rows_bob: NDArray[np.integer],
         n_covered: int,
     ) -> TagBatch:
         """Let the light of the next candidates fall on the detectors.
@@ -165,14 +132,14 @@ class TagMaker:
         Args:
             pulses: (n,) int64, candidates beyond the last batch and below `n_covered`, strictly
                 increasing.
-            states_alice: (n,) uint8, Alice's states there, 0 to 6.
-            states_bob: (n,) Bob's.
+            rows_alice: (n,) rows of Alice's light there; the states 0 to 6, unless there are more.
+            rows_bob: (n,) Bob's.
             n_covered: Pulses of the segment decided with this batch; the last batch covers all.
                 Where light is rare, a stretch between candidates may be covered in several calls,
                 lest one holds all of its dark counts.
 
         Raises:
-            DeviceError: On a batch that goes back, or beyond the segment, or has states of none.
+            DeviceError: On a batch that goes back, or beyond the segment, or has rows of none.
         """
         if not self._n_detected <= n_covered <= self._n_pulses:
             raise DeviceError(
@@ -184,13 +151,19 @@ class TagMaker:
                 f"candidates: found {pulses[0]} to {pulses[-1]}; "
                 f"allowed: {self._n_detected} to {n_covered - 1}"
             )
-        for user, states in (("alice", states_alice), ("bob", states_bob)):
-            if states.shape != pulses.shape or (states.size and states.max() >= N_STATES):
+        n_bob = self._tables.n_bob
+        for user, rows, n_rows in (
+            ("alice", rows_alice, self._tables.keep.shape[0] // n_bob),
+            ("bob", rows_bob, n_bob),
+        ):
+            if rows.shape != pulses.shape or (
+                rows.size and not 0 <= rows.min() <= rows.max() < n_rows
+            ):
                 raise DeviceError(
-                    f"states of {user}: found shape {states.shape}, up to "
-                    f"{states.max(initial=0)}; allowed: {pulses.shape}, 0 to {N_STATES - 1}"
+                    f"rows of {user}: found shape {rows.shape}, up to "
+                    f"{rows.max(initial=0)}; allowed: {pulses.shape}, 0 to {n_rows - 1}"
                 )
-        self._absorb(pulses, states_alice, states_bob)
+        self._absorb(pulses, rows_alice, rows_bob)
         self._n_detected = n_covered
         if n_covered == self._n_pulses:
             watermark = self._end
@@ -202,8 +175,8 @@ class TagMaker:
     def _absorb(
         self,
         pulses: NDArray[np.int64],
-        states_alice: NDArray[np.uint8],
-        states_bob: NDArray[np.uint8],
+        rows_alice: NDArray[np.integer],
+        rows_bob: NDArray[np.integer],
     ) -> None:
         tables = self._tables
         room = self._n_keys + 4 * pulses.size
@@ -214,18 +187,13 @@ class TagMaker:
             # A candidate that lights no gate is written and not counted, hence one more.
             self._lit_candidates = np.empty(4 * pulses.size + 1, dtype=np.int64)
             self._lit_gates = np.empty(4 * pulses.size + 1, dtype=np.uint8)
-        n_lit = _tag_kernels.accept(
+        n_lit = _tag_kernels.light_gates(
             self._light_state,
-            self._more_light_state,
-            tables.mean,
-            tables.many,
-            tables.single,
-            tables.base,
-            tables.beat,
-            FLIPPED,
-            tables.misalignment,
-            states_alice,
-            states_bob,
+            tables.keep,
+            tables.other,
+            tables.n_bob,
+            rows_alice,
+            rows_bob,
             self._drawn[: pulses.size],
             self._lit_candidates,
             self._lit_gates,

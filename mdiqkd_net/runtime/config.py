@@ -15,6 +15,7 @@ from mdiqkd_net.params import (
     Security,
     Source,
     check_arm,
+    check_bins,
 )
 from mdiqkd_net.physics.levels import check_level
 from mdiqkd_net.structs import parse_toml
@@ -57,6 +58,7 @@ class SimulatedDevice(
                 raise ValueError(f"transmitters: found {user!r}; allowed: {known}")
         for user, fiber in self.fibers.items():
             check_arm(fiber, self.transmitter(user))
+            check_bins(self.receiver, fiber, self.transmitter(user))
 
     def transmitter(self, user: str) -> TransmitterParams:
         """A user's transmitter; an ideal one unless the table says more."""

@@ -8,54 +8,46 @@ import time
 import numpy as np
 import pytest
 from naive_light import LINKS, SOURCE, run_naive
+from tag_light import BINS_PS, CLOCK, detector, link, tables_of
 
 from mdiqkd_net.blocks import Segment
 from mdiqkd_net.devices.simulated import BATCH
-from mdiqkd_net.physics.clock import PulseClock
+from mdiqkd_net.physics.clicks import ClickDrawing
 from mdiqkd_net.physics.encodings import light_table
 from mdiqkd_net.physics.matching import Gates, Matcher
-from mdiqkd_net.physics.sampling import generator_state
 from mdiqkd_net.physics.settings import SegmentSettings
-from mdiqkd_net.physics.tags import TagDetector, TagMaker, draw_candidates, tag_tables
+from mdiqkd_net.physics.tags import TagMaker
 
-BINS_PS = (250.0, 750.0)
-CLOCK = PulseClock(((0, 1000.0),))
 N_NAIVE = 5_000_000
 DETECTORS = {
-    "nanowires": TagDetector(0.8, dark_rate_hz=100.0, dead_time_s=20e-9, jitter_s=20e-12),
-    "afterpulsing": TagDetector(
+    "nanowires": detector(0.8, dark_rate_hz=100.0, dead_time_s=20e-9, sigma_s=20e-12),
+    "afterpulsing": detector(
         0.8,
         dark_rate_hz=5e3,
         dead_time_s=50e-9,
-        jitter_s=60e-12,
-        tail_weight=0.1,
-        tail_s=150e-12,
+        sigma_s=60e-12,
+        jitter_tail_share=0.1,
+        jitter_tail_s=150e-12,
         afterpulses=((0.02, 50e-9), (0.01, 500e-9)),
     ),
 }
 REAL_TIME_HZ = 1e9
 
 
-def make_tags(loss_db, detector, n_pulses, keep=None):
+def make_tags(loss_db, made, n_pulses, keep=None):
     """Tags, CPU seconds of all, and of all but the users' settings."""
     light = light_table(SOURCE)
-    tables = tag_tables(
-        detectors=(detector, detector),
-        transmittances=(10 ** (-loss_db / 20),) * 2,
-        light=(light, light),
-        bins_ps=BINS_PS,
-        mode_overlap=0.99,
-    )
+    arm = 10 ** (-loss_db / 20)
+    tables = tables_of(link((made, made), (arm, arm), (light, light), mode_overlap=0.99))
     drawing, making = np.random.SeedSequence(1).spawn(2)
-    state = generator_state(drawing)
+    candidates = ClickDrawing(tables.bound, drawing, n_pulses)
     maker = TagMaker(tables, clock=CLOCK, n_pulses=n_pulses, seed=making)
     users = [SegmentSettings(key * 32, SOURCE) for key in (b"a", b"b")]
     at, n_tags, choosing = 0, 0, 0.0
     start = time.process_time()
     while at < n_pulses:
-        pulses, at = draw_candidates(
-            tables, state, position=at, n_pulses=n_pulses, max_candidates=BATCH
-        )
+        draw = candidates.next(BATCH)
+        pulses, at = draw.pulses, draw.n_covered
         asked = time.process_time()
         states = [user.states_at(pulses) for user in users]
         choosing += time.process_time() - asked
@@ -103,8 +95,8 @@ def test_matching_keeps_up_with_any_tagger(loss_db):
     """A tag is matched in a fraction of what the loop spends on a pulse; best of five runs."""
     tags = []
     n_pulses = 10 ** (loss_db // 10) * 500_000
-    detector = TagDetector(0.8, dark_rate_hz=100.0, jitter_s=20e-12)
-    n_tags, _, _ = make_tags(loss_db, detector, n_pulses, tags)
+    made = detector(0.8, dark_rate_hz=100.0, sigma_s=20e-12)
+    n_tags, _, _ = make_tags(loss_db, made, n_pulses, tags)
     matcher, seconds = Matcher(Gates.at(BINS_PS, 400.0), dead_times_ps=(100, 100)), []
     for _ in range(5):
         matcher.begin(Segment(0, 0, n_pulses), CLOCK)

@@ -197,7 +197,7 @@ def test_clicks_are_those_of_plain_python(name):
     drawing, detecting = np.random.SeedSequence(2).spawn(2)
     draw = made.drawing(drawing, 10**9).next(3000)
     alice, bob = uniform_states(np.random.default_rng(4), 3000)
-    got = made.detection(detecting).clicks(draw, alice, bob)
+    got = made.detection(detecting, 10**9).clicks(draw, alice, bob)
     state = generator_state(detecting)
     keep, other = made.tables
     asked = dict(zip(draw.pulses.tolist(), (7 * alice + bob).tolist(), strict=True))

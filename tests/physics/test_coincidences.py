@@ -253,6 +253,6 @@ def test_detections_are_those_of_plain_python(name):
         seen = python_registered(raw, pulse, made.reach, last)
         if seen & 3 and seen & 12:
             expected.append((pulse, seen))
-    clicked, patterns = made.detection(detecting).detect(draw, alice, bob)
+    clicked, patterns = made.detection(detecting, 10**9).detect(draw, alice, bob)
     assert len(expected) > 20
     assert list(zip(clicked.tolist(), patterns.tolist(), strict=True)) == expected

@@ -6,11 +6,10 @@ Statistical tests use fixed seeds; each fails by chance less often than FALSE_AL
 import numpy as np
 import pytest
 from scipy.stats import binomtest
-from tag_light import BINS_PS, CLOCK, USUAL, batches, fit, gate_patterns, link
+from tag_light import BINS_PS, CLOCK, USUAL, batches, detector, fit, gate_patterns, link
 
 from mdiqkd_net.blocks import Segment
 from mdiqkd_net.physics.matching import Gates, Matcher
-from mdiqkd_net.physics.tags import TagDetector
 
 FALSE_ALARM = 1e-6
 GATES = Gates.at(BINS_PS, 400.0)
@@ -44,8 +43,8 @@ def test_events_that_pass_the_veto_follow_the_law_of_detectors_at_rest(
 
     The third hides late clicks behind early ones of the same detector, too, always.
     """
-    detector = TagDetector(0.8, dark_rate_hz=dark_rate_hz, dead_time_s=dead_time_s)
-    description = link((detector, detector), (transmittance,) * 2, mode_overlap=0.97)
+    made = detector(0.8, dark_rate_hz=dark_rate_hz, dead_time_s=dead_time_s)
+    description = link((made, made), (transmittance,) * 2, mode_overlap=0.97)
     dead_ps = round(1e12 * dead_time_s)
     counts, tally = counted_patterns(description, n_pulses, 31, dead_ps)
     chances = gate_patterns(description, GATES.width_ps)
@@ -71,8 +70,8 @@ def test_events_that_pass_the_veto_follow_the_law_of_detectors_at_rest(
 
 def test_without_the_veto_dead_time_distorts():
     """What the veto is for: dead detectors pass off triple clicks as pairs."""
-    detector = TagDetector(0.9, dead_time_s=700e-12)
-    description = link((detector, detector), (0.9, 0.9), (2 * USUAL, 2 * USUAL))
+    made = detector(0.9, dead_time_s=700e-12)
+    description = link((made, made), (0.9, 0.9), (2 * USUAL, 2 * USUAL))
     chances = gate_patterns(description, GATES.width_ps)
     seen = np.zeros_like(chances)
     for pattern in range(16):

@@ -17,49 +17,58 @@ from tag_light import (
     all_tags,
     amplitudes,
     batches,
+    detector,
     fit,
     gate_patterns,
     hashed_states,
     link,
+    tables_of,
 )
 
 from mdiqkd_net.errors import DeviceError
 from mdiqkd_net.physics import _draws
+from mdiqkd_net.physics.clicks import ClickDrawing
 from mdiqkd_net.physics.clock import PulseClock
 from mdiqkd_net.physics.optics import FLIPPED
 from mdiqkd_net.physics.sampling import generator_state
-from mdiqkd_net.physics.tags import TagDetector, TagMaker, draw_candidates, tag_tables
+from mdiqkd_net.physics.tags import TagMaker
 
 FALSE_ALARM = 1e-6
 GATE_PS = 400.0
 DARK = 0 * USUAL
-SNSPD = TagDetector(0.8, dark_rate_hz=1e5, dead_time_s=20e-9, jitter_s=20e-12)
-NOISY = TagDetector(
+SNSPD = detector(0.8, dark_rate_hz=1e5, dead_time_s=20e-9, sigma_s=20e-12)
+NOISY = detector(
     0.3,
     dark_rate_hz=2e7,
     dead_time_s=1.3e-9,
-    jitter_s=150e-12,
-    tail_weight=0.3,
-    tail_s=400e-12,
-    skew_s=-120e-12,
+    sigma_s=150e-12,
+    jitter_tail_share=0.3,
+    jitter_tail_s=400e-12,
     afterpulses=((0.1, 2e-9), (0.2, 30e-9)),
 )
-EVERYTHING = link((NOISY, SNSPD), (0.5, 0.3), misalignment=0.05, splitter=0.4, mode_overlap=0.9)
+EVERYTHING = link(
+    (NOISY, SNSPD),
+    (0.5, 0.3),
+    misalignment=0.05,
+    splitter=0.4,
+    mode_overlap=0.9,
+    skews_ps=(-120.0, 0.0),
+)
 DRIFTING = PulseClock(((0, 1000.25), (37, 1001.5), (1500, 998.75)), start_ps=-300.125)
 
 LINKS = {
-    "equal": link((TagDetector(0.8, dark_rate_hz=1e4),) * 2, mode_overlap=0.99),
+    "equal": link((detector(0.8, dark_rate_hz=1e4),) * 2, mode_overlap=0.99),
     "unequal detectors": link(
-        (TagDetector(0.9, dark_rate_hz=1e6), TagDetector(0.4, dark_rate_hz=5e6)),
+        (detector(0.9, dark_rate_hz=1e6), detector(0.4, dark_rate_hz=5e6)),
         (0.5, 0.1),
         (amplitudes(0.02, 0.1, 0.4), amplitudes(0.2, 0.9, 0.5)),
         misalignment=0.03,
         mode_overlap=0.96,
     ),
     "unbalanced splitter": link(
-        (TagDetector(0.9), TagDetector(0.7)), (0.4, 0.3), splitter=0.35, mode_overlap=0.9
+        (detector(0.9), detector(0.7)), (0.4, 0.3), splitter=0.35, mode_overlap=0.9
     ),
-    "bright": link((TagDetector(0.9),) * 2, (0.9, 0.5), (5 * USUAL, 2 * USUAL), misalignment=0.1),
+    "bright": link((detector(0.9),) * 2, (0.9, 0.5), (5 * USUAL, 2 * USUAL), misalignment=0.1),
 }
 
 
@@ -99,22 +108,21 @@ class PythonMaker:
     """The definition of the tags: every click in a sorted list, every release in a heap."""
 
     def __init__(self, description, clock, n_pulses, seed):
-        self.tables = tag_tables(**description)
+        self.tables = tables_of(description)
         self.detectors = description["detectors"]
         self.clock = clock
-        seeds = seed.spawn(7)
-        light, more, jitter, tail, traps, *darks = map(generator_state, seeds)
-        self.light, self.more = uniforms(light), uniforms(more)
+        light, jitter, tail, traps, *darks = map(generator_state, seed.spawn(6))
+        self.light = uniforms(light)
         self.jitter, self.tail_state, self.trap_state = jitter, tail, traps
         early, late = self.tables.reach_ps
         margin = math.ceil(max(period for _, period in clock.pieces))
         self.begin = math.floor(clock.arrival_ps(0)) + min(0, early) - margin
         self.end = math.ceil(clock.arrival_ps(n_pulses)) + max(0, late) + margin
         self.clicks = []
-        for s, detector in enumerate(self.detectors):
+        for s, made in enumerate(self.detectors):
             at = self.begin - 1
-            while detector.dark_rate_hz:
-                at += 1 + int(_draws.exponential(darks[s]) * (1e12 / detector.dark_rate_hz))
+            while made.dark_rate_hz:
+                at += 1 + int(_draws.exponential(darks[s]) * (1e12 / made.dark_rate_hz))
                 if at >= self.end:
                     break
                 self.clicks.append((at, s))
@@ -125,34 +133,19 @@ class PythonMaker:
                 self.clicks.append((self.time_of(pulse, gate), gate & 1))
 
     def lit_gates(self, a, b):
-        tables, u = self.tables, next(self.light)
-        if not math.isinf(tables.mean) and u < tables.many[0]:
-            return [int(np.searchsorted(tables.single[7 * a + b], u, "right"))][
-                : int(u < tables.single[7 * a + b, 3])
-            ]
-        flip = tables.misalignment > 0 and next(self.more) < tables.misalignment
-        pair = 7 * a + int(FLIPPED[b] if flip else b)
-        point = 0j
-        while not 0 < abs(point) <= 1:
-            point = complex(2 * next(self.more) - 1, 2 * next(self.more) - 1)
-        turn = point**2 / abs(point) ** 2
-        light = np.maximum(0, tables.base[pair] + (tables.beat[pair] * turn).real)
-        if math.isinf(tables.mean):
-            return [gate for gate in range(4) if next(self.more) < -math.expm1(-light[gate])]
-        n_photons = 1 + int(np.searchsorted(tables.many, u, "right"))
-        landed = [
-            int(np.searchsorted(np.cumsum(light), next(self.more) * tables.mean, "right"))
-            for _ in range(n_photons)
-        ]
-        return sorted(set(landed) - {4})
+        column, rest = divmod(16 * next(self.light), 1)
+        row, column = 7 * a + b, int(column)
+        kept = rest < self.tables.keep[row, column]
+        pattern = column if kept else int(self.tables.other[row, column])
+        return [gate for gate in range(4) if pattern >> gate & 1]
 
     def time_of(self, pulse, gate):
         s = gate & 1
-        detector, drawn = self.detectors[s], np.empty(1)
+        made, drawn = self.detectors[s], np.empty(1)
         _draws.fill_normal(self.jitter, drawn)
-        delay = self.tables.centers_ps[gate] + 1e12 * detector.jitter_s * drawn[0]
-        if detector.tail_weight and _draws.uniform(self.tail_state) < detector.tail_weight:
-            delay += 1e12 * detector.tail_s * _draws.exponential(self.tail_state)
+        delay = self.tables.centers_ps[gate] + 1e12 * made.jitter_sigma_s * drawn[0]
+        if made.has_tail and _draws.uniform(self.tail_state) < made.jitter_tail_share:
+            delay += 1e12 * made.jitter_tail_s * _draws.exponential(self.tail_state)
         arrival = self.clock.arrival_ps(pulse)
         whole = math.floor(arrival)
         return whole + math.floor(float(arrival - whole) + delay + 0.5)
@@ -166,16 +159,17 @@ class PythonMaker:
                 break
             if time < until[s]:
                 continue
-            detector = self.detectors[s]
-            until[s] = time + round(1e12 * detector.dead_time_s)
+            made = self.detectors[s]
+            until[s] = time + round(1e12 * made.dead_time_s)
             out.append((time, s))
-            if any(d.afterpulses for d in self.detectors):
-                cuts = np.cumsum([chance for chance, _ in detector.afterpulses])
+            if any(d.afterpulses.probability for d in self.detectors):
+                traps = made.afterpulses
+                cuts = np.cumsum([share * traps.probability for share, _ in traps.decays])
                 kind = bisect.bisect_right(cuts.tolist(), _draws.uniform(self.trap_state))
                 if kind < cuts.size:
-                    mean = 1e12 * detector.afterpulses[kind][1]
+                    mean = 1e12 * traps.decays[kind][1]
                     wait = int(_draws.exponential(self.trap_state) * mean)
-                    heapq.heappush(waiting, (time + 1 + wait, s))
+                    heapq.heappush(waiting, (until[s] + 1 + wait, s))
         return out
 
 
@@ -197,45 +191,22 @@ def uniforms(state):
 def test_tags_are_those_of_plain_python(description, clock):
     n_pulses = 3000
     drawing, making = np.random.SeedSequence(3).spawn(2)
-    tables, state = tag_tables(**description), generator_state(drawing)
+    tables = tables_of(description)
+    candidates = ClickDrawing(tables.bound, drawing, n_pulses)
     maker = TagMaker(
         tables, clock=clock, n_pulses=n_pulses, seed=np.random.SeedSequence(3).spawn(2)[1]
     )
     python = PythonMaker(description, clock, n_pulses, making)
     at, got = 0, []
     while at < n_pulses:
-        pulses, at = draw_candidates(
-            tables, state, position=at, n_pulses=n_pulses, max_candidates=100
-        )
+        draw = candidates.next(100)
+        pulses, at = draw.pulses, draw.n_covered
         states = hashed_states(None, pulses)
         tags = maker.detect(pulses, *states, at)
         got += zip(tags.times_ps.tolist(), tags.channels.tolist(), strict=True)
         python.absorb(pulses, *states)
     assert len(got) > 50
     assert got == python.tags()
-
-
-def test_candidates_are_those_of_plain_python():
-    tables = tag_tables(**LINKS["equal"])
-    state, own = (generator_state(np.random.SeedSequence(1)) for _ in range(2))
-    pulses, position = draw_candidates(
-        tables, state, position=7, n_pulses=10**5, max_candidates=10**4
-    )
-    expected, at = [], 7
-    while (at := at + int(_draws.exponential(own) * (1.0 / tables.mean))) < 10**5:
-        expected.append(at)
-        at += 1
-    assert pulses.tolist() == expected
-    assert position == 10**5
-
-
-def test_no_light_has_no_candidates():
-    tables = tag_tables(**link(light=(DARK, DARK)))
-    state = generator_state(np.random.SeedSequence(1))
-    pulses, position = draw_candidates(
-        tables, state, position=0, n_pulses=10**12, max_candidates=10
-    )
-    assert (pulses.size, position) == (0, 10**12)
 
 
 @settings(max_examples=25, deadline=None)
@@ -264,7 +235,7 @@ def test_darkness_can_be_covered_step_by_step():
     description = link((NOISY, SNSPD), light=(DARK, DARK))
     times, channels, end = all_tags(description, 20_000, 16)
     maker = TagMaker(
-        tag_tables(**description),
+        tables_of(description),
         clock=CLOCK,
         n_pulses=20_000,
         seed=np.random.SeedSequence(16).spawn(2)[1],
@@ -281,7 +252,7 @@ def test_darkness_can_be_covered_step_by_step():
 
 
 def naive_tags(description, n_pulses, seed):
-    """Every pulse in numpy, then every click in time order: tags per detector."""
+    """Every pulse in numpy, then every click in time order: tags per made."""
     rng = np.random.default_rng(seed)
     sent = hashed_states(rng, np.arange(n_pulses))
     light, arms = description["light"], description["transmittances"]
@@ -293,32 +264,30 @@ def naive_tags(description, n_pulses, seed):
     t, overlap = description["splitter"], description["mode_overlap"]
     ports = [(math.sqrt(t), math.sqrt(1 - t)), (math.sqrt(1 - t), -math.sqrt(t))]
     found = []
-    for s, detector in enumerate(description["detectors"]):
-        clicks = [
-            rng.uniform(0, 1000 * n_pulses, rng.poisson(detector.dark_rate_hz * n_pulses * 1e-9))
-        ]
+    for s, made in enumerate(description["detectors"]):
+        clicks = [rng.uniform(0, 1000 * n_pulses, rng.poisson(made.dark_rate_hz * n_pulses * 1e-9))]
         for m in range(2):
             u, v = ports[s]
             same = np.abs(u * a[:, m] + math.sqrt(overlap) * v * b[:, m]) ** 2
             photons = same + (1 - overlap) * np.abs(v * b[:, m]) ** 2
-            lit = np.flatnonzero(rng.random(n_pulses) < -np.expm1(-detector.efficiency * photons))
-            late = rng.random(lit.size) < detector.tail_weight
-            delay = rng.normal(0, 1e12 * detector.jitter_s, lit.size)
-            delay += late * rng.exponential(1e12 * detector.tail_s, lit.size)
-            clicks.append(1000.0 * lit + BINS_PS[m] + 1e12 * detector.skew_s + delay)
+            lit = np.flatnonzero(rng.random(n_pulses) < -np.expm1(-made.efficiency * photons))
+            late = rng.random(lit.size) < made.jitter_tail_share
+            delay = rng.normal(0, 1e12 * made.jitter_sigma_s, lit.size)
+            delay += late * rng.exponential(1e12 * made.jitter_tail_s, lit.size)
+            clicks.append(1000.0 * lit + BINS_PS[m] + description["skews_ps"][s] + delay)
         waiting, tags, until = sorted(np.concatenate(clicks).tolist()), [], -math.inf
         while waiting:
             time = heapq.heappop(waiting)
             if time < until:
                 continue
             tags.append(time)
-            until = time + 1e12 * detector.dead_time_s
-            u = rng.random()
-            for chance, release_s in detector.afterpulses:
-                if u < chance:
-                    heapq.heappush(waiting, time + rng.exponential(1e12 * release_s))
+            until = time + 1e12 * made.dead_time_s
+            u = rng.random() / max(made.afterpulses.probability, 1e-300)
+            for share, decay_s in made.afterpulses.decays:
+                if u < share:
+                    heapq.heappush(waiting, until + rng.exponential(1e12 * decay_s))
                     break
-                u -= chance
+                u -= share
         found.append(np.array(tags))
     return found
 
@@ -344,8 +313,8 @@ def test_tags_are_distributed_as_by_a_loop_over_every_pulse():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda m: m.detect(*chosen([3], [7]), 10), "states of alice: found .* up to 7; allowed"),
-        (lambda m: m.detect(np.arange(3), *np.zeros((2, 2), np.uint8), 10), "states of alice: fou"),
+        (lambda m: m.detect(*chosen([3], [7]), 10), "rows of alice: found .* up to 7; allowed"),
+        (lambda m: m.detect(np.arange(3), *np.zeros((2, 2), np.uint8), 10), "rows of alice: fou"),
         (lambda m: m.detect(*chosen([12]), 10), "candidates: found 12 to 12; allowed: 0 to 9"),
         (lambda m: m.detect(*chosen([3]), 2000), "found 2000 pulses covered; allowed: 0 to 1000"),
         (
@@ -355,9 +324,7 @@ def test_tags_are_distributed_as_by_a_loop_over_every_pulse():
     ],
 )
 def test_batches_that_do_not_follow_are_refused(make, words):
-    maker = TagMaker(
-        tag_tables(**link()), clock=CLOCK, n_pulses=1000, seed=np.random.SeedSequence(1)
-    )
+    maker = TagMaker(tables_of(link()), clock=CLOCK, n_pulses=1000, seed=np.random.SeedSequence(1))
     with pytest.raises(DeviceError, match=words):
         make(maker)
 
@@ -368,11 +335,11 @@ def chosen(pulses, states=None):
 
 
 def test_a_dead_time_longer_than_the_segment_is_refused():
-    tables = tag_tables(**link((PERFECT, TagDetector(0.5, dead_time_s=1e-3))))
+    tables = tables_of(link((PERFECT, detector(0.5, dead_time_s=1e-3))))
     with pytest.raises(DeviceError, match=r"dead time of detector 1: found 0\.001 s; allowed: at"):
         TagMaker(tables, clock=CLOCK, n_pulses=1000, seed=np.random.SeedSequence(1))
 
 
 def test_a_segment_of_more_than_a_month_is_refused():
     with pytest.raises(DeviceError, match=r"pulses: found 1e\+19 ps"):
-        TagMaker(tag_tables(**link()), clock=CLOCK, n_pulses=10**16, seed=np.random.SeedSequence(1))
+        TagMaker(tables_of(link()), clock=CLOCK, n_pulses=10**16, seed=np.random.SeedSequence(1))

@@ -58,9 +58,9 @@ class AttackedLevel:
         """Start to draw the candidates of a segment."""
         return self._honest.drawing(seed, n_pulses)
 
-    def detection(self, seed: np.random.SeedSequence) -> "AttackedDetection":
+    def detection(self, seed: np.random.SeedSequence, n_pulses: int) -> "AttackedDetection":
         """Start to detect a segment."""
-        return AttackedDetection(self._honest.detection(seed), self._announces)
+        return AttackedDetection(self._honest.detection(seed, n_pulses), self._announces)
 
 
 class AttackedDetection:
@@ -69,6 +69,11 @@ class AttackedDetection:
     def __init__(self, detection: CoincidenceDetection, announces: Announces | None) -> None:
         self._detection = detection
         self._announces = announces
+
+    @property
+    def n_decided(self) -> int:
+        """Pulses of the segment whose events are out."""
+        return self._detection.n_decided
 
     def detect(
         self, draw: Draw, states_alice: NDArray[np.integer], states_bob: NDArray[np.integer]

@@ -11,7 +11,7 @@ from mdiqkd_net.physics.detectors.ideal import IDEAL
 from mdiqkd_net.physics.detectors.snspd import FAST
 from mdiqkd_net.physics.detectors.spad import INGAAS, SILICON_3605H
 
-__all__ = ["DETECTORS", "Afterpulses", "Detector", "detector_of"]
+__all__ = ["DETECTORS", "Afterpulses", "Detector", "detector_of", "detectors_of"]
 
 DETECTORS: Final[Mapping[str, Detector]] = {
     "ideal": IDEAL,
@@ -43,8 +43,21 @@ def detector_of(receiver: ReceiverParams) -> Detector:
         efficiency=receiver.efficiency,
         dead_time_s=_own(receiver.dead_time_s, preset.dead_time_s),
         jitter_s=_own(receiver.jitter_s, preset.jitter_s),
+        jitter_tail_share=_own(receiver.jitter_tail_share, preset.jitter_tail_share),
+        jitter_tail_s=_own(receiver.jitter_tail_s, preset.jitter_tail_s),
         afterpulses=afterpulses,
     )
+
+
+def detectors_of(receiver: ReceiverParams) -> tuple[Detector, Detector]:
+    """Both detectors of a receiver, which differ in efficiency at most.
+
+    Raises:
+        DeviceError: As `detector_of` does.
+    """
+    detector = detector_of(receiver)
+    efficiency = detector.efficiency * receiver.efficiency_ratio
+    return detector, replace(detector, efficiency=efficiency)
 
 
 def _own(value: float | None, preset: float) -> float:
