@@ -19,7 +19,7 @@ CROOKED = AngleErrors(
     z0=AngleError(polar_rad=0.3, azimuth_rad=1.0),
     z1=AngleError(polar_rad=-0.2, azimuth_rad=-0.5),
 )
-PULSE = {"pulse_width_ps": 100.0, "bin_spacing_ps": 1000.0}
+PULSE = {"pulse_width_ps": 100.0}
 NOISY_FIBER = Coexistence(
     channels=(
         ClassicalChannel(launch_power_dbm=0.0, raman_per_km_nm=2e-9),
@@ -31,7 +31,9 @@ NOISY_FIBER = Coexistence(
 )
 
 
-def make_link(alice=IDEAL, bob=IDEAL, *, brightness=1.0, receiver=None, arm=None):
+def make_link(
+    alice=IDEAL, bob=IDEAL, *, brightness=1.0, receiver=None, arm=None, separation_s=None
+):
     """A link of two users with these transmitters; `arm` are further keys of Alice's table."""
 
     def user(x, y, z, transmitter, **more):
@@ -49,7 +51,11 @@ def make_link(alice=IDEAL, bob=IDEAL, *, brightness=1.0, receiver=None, arm=None
         bob=user(0.3, 0.7, 0.5, bob),
         receiver=receiver
         or ReceiverParams(
-            efficiency=0.8, dark_probability=1e-4, misalignment=0.02, mode_overlap=0.97
+            efficiency=0.8,
+            dark_probability=1e-4,
+            misalignment=0.02,
+            mode_overlap=0.97,
+            bin_separation_s=separation_s,
         ),
         eps_sec=1e-10,
         eps_cor=1e-15,
@@ -80,7 +86,8 @@ FLAWS = {
     },
     "frequency": {
         "alice": TransmitterParams(**PULSE),
-        "bob": TransmitterParams(frequency_offset_hz=1e8, **PULSE),
+        "bob": TransmitterParams(frequency_offset_hz=2e8, **PULSE),
+        "separation_s": 0.5e-9,
     },
     "unequal pulses": {
         "alice": TransmitterParams(**PULSE),

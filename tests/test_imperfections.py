@@ -48,7 +48,6 @@ coherence_time_s = 1e-4
 intensity_noise = 0.02
 pattern_effect = { z = 0.03, o = -0.01 }
 pulse_width_ps = 100.0
-bin_spacing_ps = 1000.0
 delay_ps = 5.0
 frequency_offset_hz = 1e7
 angle_errors = { x1 = { azimuth_rad = 0.03 }, z0 = { polar_rad = 0.02 } }
@@ -89,8 +88,8 @@ def test_a_plain_user_is_ideal():
         ("transmitter = { angle_errors = { x0 = { polar_rad = 4.0 } } }", "polar_rad: found 4.0"),
         ("transmitter = { delay_ps = 5.0 }", "delay_ps: needs `pulse_width_ps`, which is missing"),
         (
-            "transmitter = { frequency_offset_hz = 5.0, pulse_width_ps = 100.0 }",
-            "frequency_offset_hz: needs `bin_spacing_ps`",
+            "transmitter = { frequency_offset_hz = 5.0 }",
+            "frequency_offset_hz: needs `pulse_width_ps`, which is missing",
         ),
         (
             'transmitter = { encoding = "phase", mode_extinction_db = 20.0 }',
@@ -99,11 +98,6 @@ def test_a_plain_user_is_ideal():
         (
             "transmitter = { coherence_time_s = 1e-3 }",
             "coherence_time_s: found a value with phase_randomization 'uniform'; allowed",
-        ),
-        (
-            'transmitter = { phase_randomization = "none", coherence_time_s = 1e-6, '
-            "bin_spacing_ps = 1000.0 }",
-            "coherence_time_s: found 1e-06; allowed: 1e-05 or more, which is 10^4 bin spacings",
         ),
         ('drift = { preset = "aerial" }', "drift.delay_ps: needs `pulse_width_ps`"),
         ('drift = { preset = "lunar" }', "drift.preset: found 'lunar'; allowed: 'aerial' or"),
@@ -149,7 +143,6 @@ mode_overlap = 1.0
     ("alice", "bob", "words"),
     [
         ('encoding = "phase"', "", "transmitter.encoding: found 'phase' and 'time_bin'; allowed:"),
-        ("bin_spacing_ps = 1.0", "bin_spacing_ps = 2.0", "bin_spacing_ps: found 1.0 and 2.0"),
         ("pulse_width_ps = 1.0", "", "pulse_width_ps: found for one user of a pair alone"),
     ],
 )
@@ -160,6 +153,37 @@ def test_users_that_do_not_fit_are_refused(alice, bob, words):
     ]
     with pytest.raises(ConfigError) as refusal:
         parse_toml(RECEIVER + "".join(users), Link, "link.toml")
+    assert words in str(refusal.value)
+
+
+WALKING = 'phase_randomization = "none"\ncoherence_time_s = 1e-6'
+DETUNED = "pulse_width_ps = 100.0\nfrequency_offset_hz = 1e6"
+DRIFTING = 'pulse_width_ps = 100.0\n[alice.drift]\npreset = "buried"'
+
+
+@pytest.mark.parametrize(
+    ("keys", "separation", "words"),
+    [
+        (WALKING, "bin_separation_s = 1e-9", "coherence_time_s: found 1e-06; allowed: 1e-05 or "),
+        (WALKING, "bin_separation_s = 1e-10", None),
+        (DETUNED, "", "needs `receiver.bin_separation_s`, which is missing"),
+        (DETUNED, "bin_separation_s = 1e-9", None),
+        (DETUNED + '\nencoding = "polarization"', "", None),
+        (DRIFTING, "", "frequency of a laser: found an offset or a drift; needs `receiver.bin_se"),
+        (DRIFTING, "bin_separation_s = 1e-9", None),
+    ],
+)
+def test_phases_between_the_bins_must_be_known(keys, separation, words):
+    """The receiver has the one key that says how far apart they are."""
+    bob = "pulse_width_ps = 100.0" if "pulse" in keys else ""
+    bob += '\nencoding = "polarization"' if "polarization" in keys else ""
+    text = f"{RECEIVER}{separation}\n[bob]{USER}[bob.transmitter]\n{bob}\n"
+    text += f"[alice]{USER}[alice.transmitter]\n{keys}\n"
+    if words is None:
+        assert parse_toml(text, Link, "link.toml").alice.transmitter != TransmitterParams()
+        return
+    with pytest.raises(ConfigError) as refusal:
+        parse_toml(text, Link, "link.toml")
     assert words in str(refusal.value)
 
 

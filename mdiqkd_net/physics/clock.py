@@ -1,10 +1,12 @@
 """When each pulse arrives, in the ticks of a time tagger."""
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -53,6 +55,8 @@ class PulseClock:
 
     pieces: tuple[tuple[int, float], ...]
     start_ps: float = 0.0
+    _arrivals: tuple[Fraction, ...] = field(init=False, repr=False, compare=False)
+    """Of the first pulse of each piece."""
 
     def __post_init__(self) -> None:
         firsts = [first for first, _ in self.pieces]
@@ -69,6 +73,10 @@ class PulseClock:
             raise DeviceError(
                 f"start of a clock: found {self.start_ps} ps; allowed: within 2^61 ps of 0"
             )
+        arrivals = [Fraction(self.start_ps)]
+        for (first, period_ps), (then, _) in pairwise(self.pieces):
+            arrivals.append(arrivals[-1] + (then - first) * Fraction(period_ps))
+        object.__setattr__(self, "_arrivals", tuple(arrivals))
 
     @classmethod
     def drifting(
@@ -98,12 +106,9 @@ class PulseClock:
 
     def arrival_ps(self, pulse: int) -> Fraction:
         """When a pulse arrives, exactly."""
-        at, i = Fraction(self.start_ps), 0
-        while i + 1 < len(self.pieces) and self.pieces[i + 1][0] <= pulse:
-            at += self._duration_ps(i)
-            i += 1
+        i = max(0, bisect_right(self.pieces, pulse, key=itemgetter(0)) - 1)
         first, period_ps = self.pieces[i]
-        return at + (pulse - first) * Fraction(period_ps)
+        return self._arrivals[i] + (pulse - first) * Fraction(period_ps)
 
     def table(self, n_pulses: int) -> ClockTable:
         """The clock for the kernels, as far as `n_pulses` need it.
@@ -118,17 +123,10 @@ class PulseClock:
                 f"{END_OF_TIME_PS / 8.64e16:.1f} days"
             )
         pieces = [piece for piece in self.pieces if piece[0] <= n_pulses]
-        arrivals = [Fraction(self.start_ps)]
-        for i in range(len(pieces) - 1):
-            arrivals.append(arrivals[i] + self._duration_ps(i))
+        arrivals = self._arrivals[: len(pieces)]
         return ClockTable(
             first=np.array([first for first, _ in pieces] + [_NEVER], dtype=np.int64),
             times=np.array([math.floor(at) for at in arrivals], dtype=np.int64),
             fractions=np.array([float(at - math.floor(at)) for at in arrivals]),
             periods=np.array([period_ps for _, period_ps in pieces]),
         )
-
-    def _duration_ps(self, i: int) -> Fraction:
-        """Of piece i, which is not the last."""
-        first, period_ps = self.pieces[i]
-        return (self.pieces[i + 1][0] - first) * Fraction(period_ps)

@@ -9,7 +9,7 @@ from mdiqkd_net.physics.gates import Gates, check_untimed, gates_of
 from mdiqkd_net.physics.tagging import tagging_of
 
 AVAILABLE: Final = ("coincidence", "click", "tag")
-"""Values of `receiver.level` that this version can simulate."""
+"""Values of `receiver.level`, the fastest first."""
 
 
 def check_level(receiver: ReceiverParams, pulse_rate_hz: float) -> Gates:
@@ -20,9 +20,7 @@ def check_level(receiver: ReceiverParams, pulse_rate_hz: float) -> Gates:
             effect that the level cannot represent, with the level that can.
     """
     if receiver.level not in AVAILABLE:
-        raise DeviceError(
-            f"level: found {receiver.level!r}; allowed in this version: {', '.join(AVAILABLE)}"
-        )
+        raise DeviceError(f"level: found {receiver.level!r}; allowed: {', '.join(AVAILABLE)}")
     if receiver.attack is not None and receiver.attack not in ATTACKS:
         raise DeviceError(f"attack: found {receiver.attack!r}; allowed: {', '.join(ATTACKS)}")
     gates = gates_of(receiver, pulse_rate_hz)

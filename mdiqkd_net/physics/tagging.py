@@ -111,13 +111,15 @@ def tagging_of(receiver: ReceiverParams, pulse_rate_hz: float) -> Tagging:
     detectors = tuple(replace(d, dark_rate_hz=rate_hz) for d in detectors_of(receiver))
     for detector in detectors:
         check_times(detector)
-    return Tagging(
+    tagging = Tagging(
         detectors=(detectors[0], detectors[1]),
         period_ps=period_ps,
         bins_ps=bins_ps,
         gates=Gates.at(bins_ps, width_ps, tagger.skew_ps if tagger.calibrated else (0.0, 0.0)),
         tagger=tagger,
     )
+    tagging.matcher().begin(Segment(0, 0, 1), tagging.assumed_clock(1))  # refuses odd periods
+    return tagging
 
 
 def _dark_rate_hz(receiver: ReceiverParams, gate_s: float) -> float:

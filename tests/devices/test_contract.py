@@ -1,6 +1,7 @@
 """What every receiver owes the runtime; run over the whole table of adapters."""
 
 from collections import deque
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,12 +14,16 @@ from mdiqkd_net.params import ReceiverParams
 N_PULSES = 200_000
 
 
-def simulated():
+def simulated(level="coincidence"):
     """A short link whose users always send z0 and x1, in small batches."""
     light = np.array([[0, 0], [1, 1], [1, -1], [1, 1], [1, -1], [1, 0], [0, 1]], dtype=complex)
     optics = SimulatedReceiver(
         receiver=ReceiverParams(
-            efficiency=0.5, dark_probability=1e-4, misalignment=0.01, mode_overlap=0.98
+            efficiency=0.5,
+            dark_probability=1e-4,
+            misalignment=0.01,
+            mode_overlap=0.98,
+            level=level,
         ),
         transmittances=(0.2, 0.1),
         light=(0.5 * light, 0.7 * light),
@@ -34,11 +39,15 @@ def simulated():
     return ADAPTERS["simulated"](optics, ask=asked.append, collect=collect, max_candidates=37)
 
 
-BUILDERS = {"simulated": simulated}
+BUILDERS = {
+    "simulated": simulated,
+    "simulated, click": partial(simulated, "click"),
+    "simulated, tag": partial(simulated, "tag"),
+}
 
 
 def test_every_adapter_is_held_to_the_contract():
-    assert set(BUILDERS) == set(ADAPTERS)
+    assert {name.partition(",")[0] for name in BUILDERS} == set(ADAPTERS)
 
 
 def read_all(device):
@@ -48,7 +57,7 @@ def read_all(device):
     return blocks
 
 
-@pytest.mark.parametrize("name", ADAPTERS)
+@pytest.mark.parametrize("name", BUILDERS)
 def test_a_segment_is_covered_once_and_in_order(name):
     device = BUILDERS[name]()
     for number in (0, 1):
@@ -72,13 +81,13 @@ def test_a_segment_is_covered_once_and_in_order(name):
         assert device.next_clicks() is None
 
 
-@pytest.mark.parametrize("name", ADAPTERS)
+@pytest.mark.parametrize("name", BUILDERS)
 def test_nothing_clicks_before_a_segment_begins(name):
     with pytest.raises(DeviceError, match="no segment has begun"):
         BUILDERS[name]().next_clicks()
 
 
-@pytest.mark.parametrize("name", ADAPTERS)
+@pytest.mark.parametrize("name", BUILDERS)
 def test_a_new_segment_drops_what_is_left_of_the_old(name):
     device = BUILDERS[name]()
     device.begin(Segment(number=0, first_pulse=0, n_pulses=N_PULSES))

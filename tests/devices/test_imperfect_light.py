@@ -85,6 +85,25 @@ def test_a_flaw_counts_what_its_closed_form_expects(name):
     assert (p_value(ideal, clicks, link.n_pulses) > FALSE_ALARM) == (name in STILL_IDEAL)
 
 
+AT_TAGS = [
+    "angle errors",
+    "noise and pattern",
+    "few phases",
+    "classical channels",
+    "walking phases",
+]
+
+
+@pytest.mark.parametrize("name", AT_TAGS)
+def test_tags_tell_of_a_flaw_what_its_closed_form_expects(name):
+    link = make_link(**(FLAWS | STILL_IDEAL)[name])
+    link = msgspec.structs.replace(
+        link, receiver=msgspec.structs.replace(link.receiver, level="tag")
+    )
+    clicks = clicks_of(receiver_of(link), link, Segment(0, 0, link.n_pulses))
+    assert p_value(link, clicks, link.n_pulses) > FALSE_ALARM
+
+
 EVERYTHING = make_link(
     TransmitterParams(
         intensity_noise=0.1,
@@ -97,11 +116,15 @@ EVERYTHING = make_link(
 )
 
 
+@pytest.mark.parametrize("level", ["coincidence", "tag"])
 @pytest.mark.parametrize("batch", [1, 17, 1000])
-def test_draws_do_not_depend_on_the_batches(batch):
+def test_draws_do_not_depend_on_the_batches(batch, level):
     segment = Segment(3, 10**9, 4_000)
-    whole = clicks_of(receiver_of(EVERYTHING), EVERYTHING, segment, 10**6)
-    cut = clicks_of(receiver_of(EVERYTHING), EVERYTHING, segment, batch)
+    link = msgspec.structs.replace(
+        EVERYTHING, receiver=msgspec.structs.replace(EVERYTHING.receiver, level=level)
+    )
+    whole = clicks_of(receiver_of(link), link, segment, 10**6)
+    cut = clicks_of(receiver_of(link), link, segment, batch)
     assert whole[0].size > 50
     for one, other in zip(whole, cut, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -182,8 +205,8 @@ WALKS = {
     "one laser walks": ({"coherence_time_s": 2e-6}, {}),
     "both walk": ({"coherence_time_s": 4e-6}, {"coherence_time_s": 2e-6}),
     "walk and beat": (
-        {"coherence_time_s": 2e-6} | {"pulse_width_ps": 1.0, "bin_spacing_ps": 1e-9},
-        {"pulse_width_ps": 1.0, "bin_spacing_ps": 1e-9, "frequency_offset_hz": 3e5},
+        {"coherence_time_s": 2e-6, "pulse_width_ps": 1.0},
+        {"pulse_width_ps": 1.0, "frequency_offset_hz": 3e5},
     ),
 }
 
@@ -193,7 +216,7 @@ def test_phases_remember_as_long_as_the_lasers_do(name):
     """Correlation of neighboring events against Σ |F_k|² cos(2πkνΔ) e^{-k² Δ (1/τ_A + 1/τ_B)}."""
     keys = WALKS[name]
     alice, bob = (TransmitterParams(phase_randomization="none", **k) for k in keys)
-    link = make_link(alice, bob, brightness=0.3)
+    link = make_link(alice, bob, brightness=0.3, separation_s=1e-21)
     pulses, scores = scores_of(link, 40_000_000, seed=5)
     gaps_s = np.diff(pulses) / RATE_HZ
     products = scores[1:] * scores[:-1]
@@ -233,8 +256,9 @@ DRIFT = Drift(
 
 @pytest.mark.parametrize("encoding", ["time_bin", "polarization"])
 def test_a_drifting_segment_counts_like_a_link_that_stands_still_there(encoding):
-    shape = TransmitterParams(encoding=encoding, pulse_width_ps=100.0, bin_spacing_ps=1000.0)
-    link = make_link(shape, shape, arm={"drift": DRIFT, "insertion_loss_db": 3.0})
+    shape = TransmitterParams(encoding=encoding, pulse_width_ps=100.0)
+    arm = {"drift": DRIFT, "insertion_loss_db": 3.0}
+    link = make_link(shape, shape, arm=arm, separation_s=0.5e-9)
     drift = ArmDrift(link.alice.fiber, (3, 1))
     assert drift.changes
     arms = Arm.of(link.alice), Arm.of(link.bob)
@@ -259,6 +283,7 @@ def test_a_drifting_segment_counts_like_a_link_that_stands_still_there(encoding)
                 "insertion_loss_db": 3.0 + now.loss_db,
                 "polarization_rotation_rad": now.rotation_rad,
             },
+            separation_s=0.5e-9,
         )
         frozen = brighter(frozen, now.brightness)
         clicks = clicks_of(device, link, Segment(number, number * 10**9, 2_000_000))

@@ -10,6 +10,7 @@ from scipy.stats import chi2
 from mdiqkd_net.blocks import Segment
 from mdiqkd_net.devices.simulated import Candidates, SimulatedReceiver
 from mdiqkd_net.errors import DeviceError
+from mdiqkd_net.imperfections import TaggerParams
 from mdiqkd_net.params import Link, ReceiverParams, Setting, Source, UserLink
 from mdiqkd_net.physics.encodings import light_table
 from mdiqkd_net.physics.expected import state_click_probabilities
@@ -59,6 +60,19 @@ RECEIVERS = {
     "dead time": with_receiver(dead_time_s=7e-9),
     "long dead time": with_receiver(dead_time_s=30e-9, efficiency_ratio=0.6),
     "click level": with_receiver(level="click", detector="spad_silicon", jitter_s=0.0),
+    "tag level": with_receiver(
+        level="tag",
+        detector="spad_silicon",
+        tagger=TaggerParams(
+            gate_width_ps=300.0, skew_ps=(40.0, -30.0), clock_drift_ppm_per_s=900.0, veto=True
+        ),
+    ),
+    "lost tagger": with_receiver(
+        level="tag", tagger=TaggerParams(clock_offset_ppm=900.0, calibrated=False)
+    ),
+    "lost slow tagger": with_receiver(
+        level="tag", tagger=TaggerParams(clock_offset_ppm=-900.0, calibrated=False)
+    ),
 }
 """The same light on other detectors."""
 
@@ -77,14 +91,17 @@ def clicks_of(optics, segment, batch_sizes, link=SHORT):
     alice = SegmentSettings(ALICE, link.alice.source)
     bob = SegmentSettings(BOB, link.bob.source)
     optics.begin(segment)
-    pulses, patterns, turn = [], [], 0
+    pulses, patterns, turn, decided = [], [], 0, 0
     while True:
         candidates = optics.next_candidates(batch_sizes[turn % len(batch_sizes)])
         if candidates is None:
             return np.concatenate(pulses), np.concatenate(patterns)
         states = alice.states_at(candidates.pulses), bob.states_at(candidates.pulses)
         block = optics.detect(candidates, *states)
-        assert block.n_elapsed == candidates.n_covered
+        assert block.n_elapsed <= candidates.n_covered
+        assert not block.pulses.size or decided <= block.pulses[0] <= block.pulses[-1]
+        decided = block.n_elapsed
+        assert not block.pulses.size or block.pulses[-1] < decided
         assert block.last == (block.n_elapsed == segment.n_pulses)
         pulses.append(block.pulses)
         patterns.append(block.patterns)

@@ -5,7 +5,8 @@ import pytest
 from light_checks import params
 
 from mdiqkd_net.errors import DeviceError
-from mdiqkd_net.physics.gates import first_gates, gates_of
+from mdiqkd_net.imperfections import TaggerParams
+from mdiqkd_net.physics.gates import check_untimed, first_gates, gates_of
 
 
 @pytest.mark.parametrize(
@@ -68,9 +69,6 @@ def test_afterpulse_gates_are_weighted_by_their_delays():
         ({}, 0.0, "pulse_rate_hz: found 0.0; allowed: greater than 0"),
         ({"dead_time_s": -1e-9}, 1e9, "dead_time_s: found -1e-09; allowed: 0 or greater"),
         ({"dead_time_s": math.nan}, 1e9, "dead_time_s: found nan"),
-        ({"jitter_s": 300e-12}, 1e9, "jitter_s: found 3e-10, which carries .* or the level tag"),
-        ({"jitter_s": 100e-12, "bin_separation_s": 0.9e-9}, 1e9, "a bin 1e-10 s from the next"),
-        ({"detector": "spad_silicon"}, 2e9, "jitter_s: found 3.5e-10"),
     ],
 )
 def test_what_gates_cannot_hold_is_refused(change, rate, word):
@@ -78,11 +76,27 @@ def test_what_gates_cannot_hold_is_refused(change, rate, word):
         gates_of(params(**change), rate)
 
 
+@pytest.mark.parametrize(
+    ("change", "rate", "word"),
+    [
+        ({"jitter_s": 300e-12}, 1e9, "jitter_s: found 3e-10, which carries .* or the level tag"),
+        ({"jitter_s": 100e-12, "bin_separation_s": 0.9e-9}, 1e9, "a bin 1e-10 s from the next"),
+        ({"detector": "spad_silicon"}, 2e9, "jitter_s: found 3.5e-10"),
+        ({"jitter_tail_share": 0.1}, 1e9, "jitter_tail_share: found .* or the level tag"),
+        ({"dark_rate_hz": 100.0}, 1e9, "dark_rate_hz: found .* level coincidence; .* level tag"),
+        ({"tagger": TaggerParams(veto=True)}, 1e9, "tagger: found .* or the level tag"),
+    ],
+)
+def test_what_needs_times_is_refused(change, rate, word):
+    with pytest.raises(DeviceError, match=word):
+        check_untimed(params(**change), rate)
+
+
 def test_jitter_within_the_bins_is_accepted():
     """A thousandth of the clicks may stray: a full width of 0.35 times the bins' distance."""
-    assert gates_of(params(jitter_s=0.178e-9), 1e9).memory == 0
+    check_untimed(params(jitter_s=0.178e-9), 1e9)
     with pytest.raises(DeviceError, match=r"carries 0\.001"):
-        gates_of(params(jitter_s=0.1795e-9), 1e9)
+        check_untimed(params(jitter_s=0.1795e-9), 1e9)
 
 
 def test_cuts_end_at_one():

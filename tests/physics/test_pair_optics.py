@@ -44,7 +44,7 @@ def bloch(theta, phi):
     return vectors[:, np.argmax(values)]
 
 
-def modes_by_hand(user):
+def modes_by_hand(user, receiver):
     """States of a user in the receiver's modes, up to a phase of each."""
     t = user.transmitter
     if t.encoding == "phase":
@@ -66,7 +66,7 @@ def modes_by_hand(user):
     rotation = np.eye(2)
     if t.encoding == "polarization":
         rotation = expm(-0.5j * np.tensordot(user.polarization_rotation_rad, PAULI, axes=1))
-    late = np.exp(-2e-12j * np.pi * t.frequency_offset_hz * (t.bin_spacing_ps or 0.0))
+    late = np.exp(-2j * np.pi * t.frequency_offset_hz * (receiver.bin_separation_s or 0.0))
     states = [turned @ np.diag([1, late]) @ rotation @ bloch(*angle) for angle in angles]
     return [states[0], *states]
 
@@ -95,7 +95,7 @@ def oracle(link, states, n_noise=49):
                 np.concatenate([p * share for _, p in previous]),
             )
         )
-    modes = [modes_by_hand(user) for user in (link.alice, link.bob)]
+    modes = [modes_by_hand(user, receiver) for user in (link.alice, link.bob)]
     eta = []
     for user in (link.alice, link.bob):
         loss = user.length_km * user.attenuation_db_per_km + user.splices * user.splice_loss_db
@@ -176,7 +176,7 @@ def test_ideal_transmitters_are_all_alike(name):
 
 
 def shaped(**offsets):
-    return TransmitterParams(pulse_width_ps=100.0, bin_spacing_ps=1000.0, **offsets)
+    return TransmitterParams(pulse_width_ps=100.0, **offsets)
 
 
 WEAK = 1e-3
@@ -206,7 +206,10 @@ def with_equal_light(link):
 def test_x_errors_turn_with_the_frequency_difference(frequency_hz):
     """1/2 - (M/4) cos(2πντ) of weak pulses: the late bin turns against the early one."""
     link = make_link(
-        shaped(), shaped(frequency_offset_hz=frequency_hz), brightness=WEAK, receiver=PERFECT
+        shaped(),
+        shaped(frequency_offset_hz=frequency_hz),
+        brightness=WEAK,
+        receiver=msgspec.structs.replace(PERFECT, bin_separation_s=1e-9),
     )
     link = msgspec.structs.replace(link, bob=with_equal_light(link))
     rate = expected.error_gains(link)["xx"] / expected.gains(link)["xx"]
@@ -278,8 +281,8 @@ def test_gains_through_the_air_are_the_mean_over_fades():
 
 
 def test_conditions_change_what_they_name():
-    shape = TransmitterParams(pulse_width_ps=100.0, bin_spacing_ps=1000.0)
-    link = make_link(shape, shape, arm=TURN)
+    shape = TransmitterParams(pulse_width_ps=100.0)
+    link = make_link(shape, shape, arm=TURN, separation_s=1e-9)
     arms = arms_of(link)
     now = Conditions(
         delay_ps=30.0,

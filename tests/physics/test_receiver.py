@@ -10,6 +10,7 @@ from mdiqkd_net.physics.coincidences import CoincidenceLevel
 from mdiqkd_net.physics.levels import AVAILABLE
 from mdiqkd_net.physics.receiver import LEVELS
 from mdiqkd_net.structs import parse_toml
+from mdiqkd_net.physics.tagging import TagLevel
 
 DIM = (params(), (1e-3, 1e-3), LINKS["20 dB"][2])
 
@@ -18,18 +19,19 @@ def test_levels_are_chosen_by_name():
     assert set(LEVELS) == set(AVAILABLE)
     assert isinstance(level(DIM), CoincidenceLevel)
     assert isinstance(level(with_(DIM, level="click")), ClickLevel)
+    assert isinstance(level(with_(DIM, level="tag")), TagLevel)
 
 
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
-        ({"level": "tag"}, "level: found 'tag'; allowed in this version: coincidence, click"),
+        ({"level": "photon"}, "level: found 'photon'; allowed: coincidence, click, tag"),
         (
             {"afterpulse_probability": 0.01},
-            "afterpulse_probability: found 0.01 at the level coincidence; allowed: 0, or the level "
-            "click",
+            "afterpulse_probability: found 0.01 at the level coincidence; allowed: 0, or the "
+            "levels click and tag",
         ),
-        ({"detector": "spad_ingaas"}, "allowed: 0, or the level click"),
+        ({"detector": "spad_ingaas"}, "allowed: 0, or the levels click"),
         ({"level": "click", "jitter_s": 1e-9}, "or the level tag, which has times"),
         (
             {"level": "click", "afterpulse_probability": 1.5},

@@ -32,9 +32,9 @@ def test_a_relay_with_a_detector_that_forgets_nothing():
 @pytest.mark.parametrize(
     ("more", "word"),
     [
-        ('level = "tag"', "device.receiver: level: found 'tag'; allowed in this version: coin"),
+        ('level = "tag"\ndark_rate_hz = 9.0', "device.receiver: dark_rate_hz: found 9, with a da"),
         ("jitter_s = 1e-9", "device.receiver: jitter_s: found 1e-09"),
-        ("afterpulse_probability = 0.1", "device.receiver: .* or the level click"),
+        ("afterpulse_probability = 0.1", "device.receiver: .* or the levels click"),
     ],
 )
 def test_a_relay_refuses_what_it_cannot_simulate_when_it_starts(more, word):

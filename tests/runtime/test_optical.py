@@ -118,7 +118,6 @@ FLAWED = TransmitterParams(
     phase_randomization="discrete",
     coherence_time_s=1e-4,
     pulse_width_ps=100.0,
-    bin_spacing_ps=1000.0,
 )
 DRIFTING = msgspec.structs.replace(
     FIBER, drift=Drift(delay_ps=Process(kind="random_walk", size=30.0, time_s=0.1))
@@ -130,10 +129,15 @@ FLAWED_DEVICE = msgspec.structs.replace(
 )
 
 
-async def test_flawed_and_drifting_light_over_wires_is_that_of_the_optics(nursery, monkeypatch):
+@pytest.mark.parametrize("level", ["coincidence", "click", "tag"])
+async def test_flawed_and_drifting_light_over_wires_is_that_of_the_optics(
+    nursery, monkeypatch, level
+):
     """Click by click: the pulse before a candidate is asked for, and each segment has its drift."""
     monkeypatch.setattr(optical, "BATCH", 1000)
-    plane = LightPlane(FLAWED_DEVICE, Random(0), pulse_rate_hz=1e6)
+    receiver = msgspec.structs.replace(RECEIVER, level=level)
+    device = msgspec.structs.replace(FLAWED_DEVICE, receiver=receiver)
+    plane = LightPlane(device, Random(0), pulse_rate_hz=1e6)
     blocks, lights = await clicks_over_wires(nursery, plane)
     arms = (
         Arm(lights["alice"].source, DRIFTING, FLAWED),
@@ -145,9 +149,9 @@ async def test_flawed_and_drifting_light_over_wires_is_that_of_the_optics(nurser
     def optics_of(segment):
         now = drift.at(segment.first_pulse / 1e6)
         delays.append(now.delay_ps)
-        return pair_optics(RECEIVER, arms, (now, NOMINAL), pulse_rate_hz=1e6)
+        return pair_optics(receiver, arms, (now, NOMINAL), pulse_rate_hz=1e6)
 
-    still = pair_optics(RECEIVER, arms, pulse_rate_hz=1e6)
+    still = pair_optics(receiver, arms, pulse_rate_hz=1e6)
     twin = SimulatedReceiver(
         receiver=still.receiver,
         transmittances=still.transmittances,

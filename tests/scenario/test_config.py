@@ -54,7 +54,12 @@ def test_what_cannot_be_run_is_refused_by_file_and_key(write_scenario, options, 
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ('level = "tag"', "receiver: level: found 'tag'; allowed in this version: coincidence, "),
+        (
+            'level = "tag"\ndark_rate_hz = 1e6',
+            "receiver: dark_rate_hz: found 1e+06, with a dark_probability of 1e-07 in a gate",
+        ),
+        ('level = "tag"\ntagger = { gate_width_ps = 600.0 }', "receiver: gate_width_ps: found 600"),
+        ("tagger = { veto = true }", "receiver: tagger: found a value at the level coincidence"),
         ('detector = "spad_ingaas"', "receiver: afterpulse_probability: found 0.02 at the level"),
         ('detector = "eye"', "receiver: detector: found 'eye'; allowed: ideal, "),
         ("bin_separation_s = 2e-9", "receiver: bin_separation_s: found 2e-09; allowed: above 0"),
