@@ -31,7 +31,7 @@ def count_clicks(receiver: ReceiverParams, n_pulses: int, seed: Seed) -> int:
     patterns = raw_patterns(receiver=receiver, transmittances=(1.0, 1.0), light=(dark, dark))
     level = ClickLevel(patterns, gates_of(receiver, PULSE_RATE_HZ), N_STATES)
     places, events = np.random.SeedSequence(seed).spawn(2)
-    drawing, detection = level.drawing(places, n_pulses), level.detection(events)
+    drawing, detection = level.drawing(places, n_pulses), level.detection(events, n_pulses)
     n_clicks = covered = 0
     while covered < n_pulses:
         draw = drawing.next(_BATCH)

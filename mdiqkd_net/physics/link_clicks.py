@@ -98,8 +98,16 @@ def left_out(link: Link) -> list[str]:
     found = []
     if any(user.fiber.drift is not None for user in users):
         found.append("drift")
-    if detector_of(link.receiver).afterpulses.probability > 0.0:
+    detector, tagger = detector_of(link.receiver), link.receiver.tagger
+    if detector.afterpulses.probability > 0.0:
         found.append("afterpulses")
+    if link.receiver.level == "tag":
+        if detector.jitter_s > 0.0 or detector.has_tail:
+            found.append("jitter across the gates")
+        if not tagger.calibrated:
+            found.append("skew and clock of the tagger")
+        if tagger.veto and detector.dead_time_s > 0.0:
+            found.append("events that the veto drops")
     reach = reach_of(link)
     if reach is None:
         return found

@@ -5,14 +5,17 @@ Statistical tests use fixed seeds; each fails by chance less often than FALSE_AL
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
+from imperfect import make_link
 from light_checks import FALSE_ALARM, LINKS, level, params, with_
 from scipy.stats import binomtest, norm
 
 from mdiqkd_net.errors import DeviceError
 from mdiqkd_net.imperfections import TaggerParams
 from mdiqkd_net.physics.levels import check_level
+from mdiqkd_net.physics.link_clicks import left_out
 from mdiqkd_net.physics.sampling import Draw
 from mdiqkd_net.physics.tagging import tagging_of
 
@@ -173,3 +176,17 @@ def test_the_same_receiver_at_another_level_names_this_one():
     receiver = with_((tag_params(gate_width_ps=300.0),), level="click")[0]
     with pytest.raises(DeviceError, match=r"tagger: found .* level click; .* level tag"):
         check_level(receiver, 1e9)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"gate_width_ps": 300.0, "skew_ps": (20.0, 0.0), "veto": True}, []),
+        ({"jitter_s": 1e-10}, ["jitter across the gates"]),
+        ({"calibrated": False, "skew_ps": (20.0, 0.0)}, ["skew and clock of the tagger"]),
+        ({"veto": True, "dead_time_s": 2e-8}, ["events that the veto drops"]),
+    ],
+)
+def test_predictions_say_what_they_do_not_know_of_a_tagger(keys, words):
+    link = make_link(receiver=tag_params(**keys))
+    assert left_out(msgspec.structs.replace(link, pulse_rate_hz=10**9)) == words
