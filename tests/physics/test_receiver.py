@@ -9,8 +9,8 @@ from mdiqkd_net.physics.clicks import ClickLevel
 from mdiqkd_net.physics.coincidences import CoincidenceLevel
 from mdiqkd_net.physics.levels import AVAILABLE
 from mdiqkd_net.physics.receiver import LEVELS
-from mdiqkd_net.structs import parse_toml
 from mdiqkd_net.physics.tagging import TagLevel
+from mdiqkd_net.structs import parse_toml
 
 DIM = (params(), (1e-3, 1e-3), LINKS["20 dB"][2])
 
