@@ -1,1 +1,4 @@
-"""Experiments on the simulated light whose outcome is known in closed form."""
+"""Experiments and measurements on this machine.
+
+The light against closed forms, light and post-processing against the clock.
+"""
