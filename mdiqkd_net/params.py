@@ -253,6 +253,8 @@ class ReceiverParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A preset of `physics.detectors`; the keys below take precedence over it."""
     dead_time_s: NonNegative | None = None
     """Of each detector, from each of its clicks."""
+    recovery_s: NonNegative | None = None
+    """Time constant with which the chance of a click comes back after the dead time."""
     afterpulse_probability: Annotated[float, Meta(ge=0.0, le=0.9)] | None = None
     """That a click causes another one after the dead time."""
     afterpulse_decay_s: Positive | None = None

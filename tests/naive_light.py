@@ -115,6 +115,7 @@ def loop_over_gates(
     period_s,
     separation_s,
     dead_time_s,
+    recovery_s,
     afterpulse_probability,
     afterpulse_cuts,
 ):
@@ -146,12 +147,18 @@ def loop_over_gates(
                     + sign * math.sqrt((1.0 - share) * overlap) * bob[b, m] * turn
                 )
                 photons = abs(field) ** 2 + (1.0 - share) * (1.0 - overlap) * abs(bob[b, m]) ** 2
-                click = uniform(state) >= (1.0 - dark) * math.exp(-efficiencies[d] * photons)
+                chance = 1.0 - (1.0 - dark) * math.exp(-efficiencies[d] * photons)
                 gate = (2 * t + m) % n_gates
-                click = click or due[d, gate]
+                if due[d, gate]:
+                    chance = 1.0
                 due[d, gate] = False
-                dead = last_s[d] >= 0.0 and now_s - last_s[d] < dead_time_s - 1e-6 * period_s
-                if not click or dead:
+                if last_s[d] >= 0.0:
+                    live_s = now_s - last_s[d] - dead_time_s
+                    if live_s < -1e-6 * period_s:
+                        chance = 0.0
+                    elif recovery_s > 0.0:
+                        chance *= 1.0 - math.exp(-live_s / recovery_s)
+                if uniform(state) < 1.0 - chance:
                     continue
                 last_s[d] = now_s
                 pattern |= 1 << (2 * m + d)
@@ -204,6 +211,7 @@ def run_loop(link, n_pulses, seed, *, pulse_rate_hz=1e9):
         period_s,
         separation_s,
         detector.dead_time_s,
+        detector.recovery_s,
         detector.afterpulses.probability,
         afterpulse_cuts_of(detector, period_s, separation_s),
     )

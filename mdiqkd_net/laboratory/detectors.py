@@ -1,4 +1,4 @@
-"""Both detectors in the dark, click by click: what dead time and afterpulses do by themselves."""
+"""Both detectors in the dark, click by click: what their memory does by itself."""
 
 import numpy as np
 

@@ -1,10 +1,16 @@
 """Compiled loops over candidates and clicks. Callers check the arguments; nothing is here."""
 
+import math
+from typing import Final
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from mdiqkd_net.physics._draws import exponential, fill_exponential, uniform
+
+_RECOVERED: Final = 40.0
+"""Time constants after which 1 - exp(-t) is 1 in a double."""
 
 
 @njit(cache=True, nogil=True)
@@ -243,6 +249,25 @@ def _pop(heap: NDArray[np.int64], n: int) -> None:
 
 
 @njit(cache=True, nogil=True)
+def _recovered(
+    state: NDArray[np.uint64],
+    pulse: int,
+    m: int,
+    last: int,
+    dead_pulses: NDArray[np.float64],
+    recovery_pulses: float,
+) -> bool:
+    """Whether a live detector registers a raw click in bin m of a pulse, the last one being `last`.
+
+    Draws a number only while the detector recovers.
+    """
+    if last < 0:
+        return True
+    since = (pulse - (last >> 1) - dead_pulses[last & 1, m]) / recovery_pulses
+    return since >= _RECOVERED or uniform(state) < -math.expm1(-since)
+
+
+@njit(cache=True, nogil=True)
 def make_clicks(
     state: NDArray[np.uint64],
     keep: NDArray[np.float64],
@@ -250,6 +275,9 @@ def make_clicks(
     reach: NDArray[np.int64],
     first: NDArray[np.int64],
     live_from: NDArray[np.int64],
+    dead_pulses: NDArray[np.float64],
+    recovery_pulses: float,
+    last: NDArray[np.int64],
     afterpulse_probability: float,
     afterpulse_cuts: NDArray[np.float64],
     afterpulse_scales: NDArray[np.float64],
@@ -265,7 +293,7 @@ def make_clicks(
     """Every registered click below `n_covered`, gate by gate in order of time.
 
     Afterpulses wait in a heap as 4 pulse + 2 bin + detector. Light, darks and afterpulses of one
-    gate make one click.
+    gate make one click, which a detector that recovers registers with the chance of `clicks`.
 
     Args:
         state: Of the generator, (4,) uint64, changed in place.
@@ -274,6 +302,9 @@ def make_clicks(
         reach: Of `gates.Gates`.
         first: `gates.first_gates` of it.
         live_from: (4,) as in `register`, changed in place.
+        dead_pulses: Of `gates.Gates`.
+        recovery_pulses: Likewise.
+        last: (2,) the last click of each detector, as 2 pulse + bin, -1 for none; changed in place.
         afterpulse_probability: Of `gates.Gates`, like the next two.
         afterpulse_cuts: (2, 2 k).
         afterpulse_scales: (k,).
@@ -316,6 +347,11 @@ def make_clicks(
                 bit = 1 << (2 * m + d)
                 if not (raw & bit and pulse >= live_from[2 * m + d]):
                     continue
+                if recovery_pulses > 0.0 and not _recovered(
+                    state, pulse, m, last[d], dead_pulses, recovery_pulses
+                ):
+                    continue
+                last[d] = 2 * pulse + m
                 pattern |= bit
                 live_from[d] = pulse + reach[m, 0]
                 live_from[2 + d] = pulse + reach[m, 1]

@@ -30,7 +30,10 @@ class Gates:
     Attributes:
         reach: (2, 2) int64. After a click in bin m of pulse t, bin n of pulse u is dead if it comes
             later and u - t < reach[m, n].
-        memory: Pulses before a pulse in which a click may matter for it.
+        memory: Pulses before a pulse in which a click may make it dead.
+        dead_pulses: (2, 2) dead time after a click in bin m less the time from bin m to bin n, in
+            pulses: bin n of pulse u opens u - t - dead_pulses[m, n] after its end.
+        recovery_pulses: Time constant of the recovery that begins there, in pulses; 0 is at once.
         afterpulse_probability: That a click has an afterpulse.
         afterpulse_cuts: (2, 2 k) cumulative chance of its decay and bin, by the bin of the click:
             column 2 i + n is decay i, bin n.
@@ -40,6 +43,8 @@ class Gates:
 
     reach: NDArray[np.int64]
     memory: int
+    dead_pulses: NDArray[np.float64]
+    recovery_pulses: float
     afterpulse_probability: float
     afterpulse_cuts: NDArray[np.float64]
     afterpulse_scales: NDArray[np.float64]
@@ -60,6 +65,8 @@ def gates_of(receiver: ReceiverParams, pulse_rate_hz: float) -> Gates:
     return Gates(
         reach=reach,
         memory=max(0, int(reach.max()) - 1),
+        dead_pulses=pulses,
+        recovery_pulses=detector.recovery_s / period_s,
         afterpulse_probability=detector.afterpulses.probability,
         afterpulse_cuts=cuts,
         afterpulse_scales=scales,

@@ -5,6 +5,7 @@ from typing import Final
 from mdiqkd_net.errors import DeviceError
 from mdiqkd_net.params import ReceiverParams
 from mdiqkd_net.physics.attacks import ATTACKS
+from mdiqkd_net.physics.detectors import detector_of
 from mdiqkd_net.physics.gates import Gates, check_untimed, gates_of
 from mdiqkd_net.physics.tagging import tagging_of
 
@@ -24,6 +25,11 @@ def check_level(receiver: ReceiverParams, pulse_rate_hz: float) -> Gates:
     if receiver.attack is not None and receiver.attack not in ATTACKS:
         raise DeviceError(f"attack: found {receiver.attack!r}; allowed: {', '.join(ATTACKS)}")
     gates = gates_of(receiver, pulse_rate_hz)
+    if receiver.level != "click" and gates.recovery_pulses > 0.0:
+        raise DeviceError(
+            f"recovery_s: found {detector_of(receiver).recovery_s} at the level {receiver.level}; "
+            "allowed: 0, or the level click"
+        )
     if receiver.level == "tag":
         tagging_of(receiver, pulse_rate_hz)
     else:

@@ -101,6 +101,8 @@ def left_out(link: Link) -> list[str]:
     detector, tagger = detector_of(link.receiver), link.receiver.tagger
     if detector.afterpulses.probability > 0.0:
         found.append("afterpulses")
+    if detector.recovery_s > 0.0:
+        found.append("gradual recovery after a click")
     if link.receiver.level == "tag":
         if detector.jitter_s > 0.0 or detector.has_tail:
             found.append("jitter across the gates")

@@ -75,7 +75,7 @@ def tag_tables(
         n_bob: Rows of Bob's light; row n_bob a + b of the patterns is the pair (a, b).
 
     Raises:
-        DeviceError: On bins out of order, and on times that whole picoseconds cannot count.
+        DeviceError: On bins out of order, and on what `check_times` refuses.
     """
     if not all(map(math.isfinite, bins_ps)) or not bins_ps[0] < bins_ps[1]:
         raise DeviceError(f"bins: found {bins_ps} ps; allowed: early before late")
@@ -97,7 +97,7 @@ def tag_tables(
 
 
 def check_times(detector: Detector) -> None:
-    """Refuse a detector whose times or rates a count of picoseconds cannot hold.
+    """Refuse a detector that recovers, or whose times or rates picoseconds cannot count.
 
     Raises:
         DeviceError: With the key.
@@ -106,6 +106,7 @@ def check_times(detector: Detector) -> None:
     for name, value, top in (
         ("dark_rate_hz", detector.dark_rate_hz, _MOST_DARKS_HZ),
         ("dead_time_s", detector.dead_time_s, LONGEST_S),
+        ("recovery_s", detector.recovery_s, 0.0),
         ("jitter_s", detector.jitter_s, LONGEST_S),
         ("jitter_tail_s", detector.jitter_tail_s, LONGEST_S),
         ("afterpulse_decay_s", max(decays), _LONGEST_DECAY_S),

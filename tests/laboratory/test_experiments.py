@@ -5,7 +5,7 @@ import pytest
 
 from mdiqkd_net.laboratory import light
 from mdiqkd_net.laboratory.check import LEAST_P, check
-from mdiqkd_net.laboratory.experiments import EXPERIMENTS, dead_time, gains, overlap
+from mdiqkd_net.laboratory.experiments import EXPERIMENTS, dead_time, gains, overlap, recovery
 from mdiqkd_net.physics import expected
 from mdiqkd_net.physics.levels import AVAILABLE
 
@@ -55,6 +55,13 @@ def test_a_gain_that_is_one_per_cent_off_is_seen():
 def test_a_wrong_dead_time_is_seen(monkeypatch):
     monkeypatch.setattr(dead_time, "_GATE_S", 0.6e-9)
     (finding,) = dead_time.run((1,), N_EVENTS, "click")
+    assert finding.p_value < LEAST_P
+
+
+def test_a_wrong_recovery_is_seen(monkeypatch):
+    right = recovery._gap
+    monkeypatch.setattr(recovery, "_gap", lambda recovery_s: right(1.3 * recovery_s))
+    (finding,) = recovery.run((1,), N_EVENTS, "click")
     assert finding.p_value < LEAST_P
 
 

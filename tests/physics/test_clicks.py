@@ -51,6 +51,24 @@ SPADS = {
     ),
     "silicon": with_(HALF_DB, level="click", detector="spad_silicon", jitter_s=0.0),
 }
+RECOVERING = {
+    "recovery": with_(HALF_DB, level="click", dead_time_s=2.2e-9, recovery_s=6e-9),
+    "recovery without dead time": with_(
+        LINKS["unequal detectors"], level="click", recovery_s=0.7e-9, bin_separation_s=0.3e-9
+    ),
+    "recovery with afterpulses": with_(
+        HALF_DB,
+        level="click",
+        dead_time_s=1.1e-9,
+        recovery_s=4e-9,
+        afterpulse_probability=0.3,
+        afterpulse_decay_s=3e-9,
+    ),
+    "nanowire": with_(
+        (HALF_DB[0], (0.3, 0.25), HALF_DB[2]), level="click", detector="snspd_recovering"
+    ),
+}
+REMEMBERING = {**SPADS, **RECOVERING}
 DARK = (0 * LINKS["20 dB"][2][0],) * 2
 
 
@@ -104,13 +122,13 @@ def histogram(registered, n_pulses):
     return np.concatenate(parts)
 
 
-@pytest.mark.parametrize("name", SPADS)
-def test_with_afterpulses_clicks_are_those_of_a_loop_over_every_gate(name):
+@pytest.mark.parametrize("name", REMEMBERING)
+def test_clicks_are_those_of_a_loop_over_every_gate(name):
     """Two samples of patterns and of gaps between clicks; the loop counts seconds."""
     n = 2_000_000
-    slow = histogram(run_loop(SPADS[name], n, 24)[1], n)
+    slow = histogram(run_loop(REMEMBERING[name], n, 24)[1], n)
     registered = np.zeros(n, dtype=np.uint8)
-    pulses, patterns = all_clicks(SPADS[name], n, 25)
+    pulses, patterns = all_clicks(REMEMBERING[name], n, 25)
     assert (np.diff(pulses) > 0).all()
     registered[pulses] = patterns
     fast = histogram(registered, n)
@@ -141,6 +159,57 @@ def test_darks_click_at_the_renewal_rate(dead_time_s):
         chances = np.diff([0, *geom.cdf(edges, dark), 1])
         observed = np.bincount(np.searchsorted(edges, gaps + 1), minlength=20)
         assert chisquare(observed, gaps.size * chances).pvalue > FALSE_ALARM
+
+
+@pytest.mark.parametrize("recovery_s", [0.4e-9, 5e-9, 50e-9])
+def test_gaps_in_the_dark_are_those_of_a_hazard_that_recovers(recovery_s):
+    """The chance of a gap of k gates is q r(k) times that of none before."""
+    dark, dead_time_s = 0.02, 1.6e-9
+    receiver = params(dark=dark, level="click", dead_time_s=dead_time_s, recovery_s=recovery_s)
+    pulses, patterns = all_clicks((receiver, (0.0, 0.0), DARK), 5_000_000, 30)
+    live_s = np.maximum(0.5e-9 * np.arange(1, 3000) - dead_time_s, 0.0)
+    hazard = dark * (1.0 - np.exp(-live_s / recovery_s))
+    chances = hazard * np.cumprod([1.0, *(1.0 - hazard[:-1])])
+    for d in range(2):
+        clicks = np.stack([patterns >> d & 1, patterns >> (2 + d) & 1], axis=1)
+        gaps = np.diff((2 * pulses[:, None] + [0, 1])[clicks == 1])
+        observed = np.bincount(np.minimum(gaps, 300), minlength=301)[1:]
+        mean = gaps.size * np.array([*chances[:299], 1.0 - chances[:299].sum()])
+        assert not observed[mean == 0.0].any()
+        frequent = mean >= 25.0
+        assert frequent.sum() > 100
+        rest = [observed[~frequent].sum(), mean[~frequent].sum()]
+        assert (
+            chisquare([*observed[frequent], rest[0]], [*mean[frequent], rest[1]]).pvalue
+            > FALSE_ALARM
+        )
+
+
+@pytest.mark.parametrize("name", RECOVERING)
+def test_clicks_of_recovering_detectors_do_not_depend_on_the_batches(name):
+    def same_light(rng, n):
+        return np.full(n, 3, dtype=np.uint8), np.full(n, 5, dtype=np.uint8)
+
+    whole, pieces, single = (
+        all_clicks(RECOVERING[name], 20_000, 31, states_of=same_light, batch=batch)
+        for batch in (50_000, 777, 1)
+    )
+    assert whole[0].size > 1000
+    for other in (pieces, single):
+        np.testing.assert_array_equal(whole, other)
+
+
+def test_recovery_matters_and_a_fast_one_is_none():
+    """A hundredth of a gate is over before the next; bits are the same, numbers being left alone
+    beyond 40 time constants."""
+    n, dead = 200_000, MEMORIES["20 ns"]
+    none = all_clicks(dead, n, 32)
+    np.testing.assert_array_equal(none, all_clicks(with_(dead, recovery_s=0.0), n, 32))
+    inside = with_(dead, dead_time_s=19.75e-9)
+    fast = all_clicks(with_(inside, recovery_s=5e-12), n, 32)
+    np.testing.assert_array_equal(none, fast)
+    slow = all_clicks(with_(dead, recovery_s=20e-9), n, 32)
+    assert slow[0].size < 0.9 * none[0].size
 
 
 def test_afterpulses_come_at_their_rate_and_delay():
@@ -189,9 +258,9 @@ def test_a_click_with_two_causes_is_one_click():
     assert set(patterns.tolist()) == {15}
 
 
-@pytest.mark.parametrize("name", SPADS)
+@pytest.mark.parametrize("name", REMEMBERING)
 def test_clicks_are_those_of_plain_python(name):
-    link = SPADS[name]
+    link = REMEMBERING[name]
     made, gates = level(link), gates_of(link[0], 1e9)
     first = first_gates(gates.reach)
     drawing, detecting = np.random.SeedSequence(2).spawn(2)
@@ -215,9 +284,15 @@ def test_clicks_are_those_of_plain_python(name):
                 dead = last[d] is not None and pulse - last[d][0] < gates.reach[last[d][1], m]
                 if not click or dead:
                     continue
+                if gates.recovery_pulses > 0.0 and last[d] is not None:
+                    live = pulse - last[d][0] - gates.dead_pulses[last[d][1], m]
+                    times = live / gates.recovery_pulses
+                    if times < 40.0 and _draws.uniform(state) >= -math.expm1(-times):
+                        continue
                 seen |= 1 << (2 * m + d)
                 last[d] = (pulse, m)
-                if _draws.uniform(state) < gates.afterpulse_probability:
+                again = gates.afterpulse_probability
+                if again > 0.0 and _draws.uniform(state) < again:
                     cuts = gates.afterpulse_cuts[m]
                     k = int(np.searchsorted(cuts, _draws.uniform(state), "right"))
                     skipped = int(_draws.exponential(state) * gates.afterpulse_scales[k // 2])

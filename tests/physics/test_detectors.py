@@ -12,7 +12,7 @@ from light_checks import params
 
 from mdiqkd_net.errors import DeviceError
 from mdiqkd_net.physics.detectors import DETECTORS, Afterpulses, Detector, detector_of
-from mdiqkd_net.physics.detectors.snspd import FAST, RECOVERY_S, Nanowire
+from mdiqkd_net.physics.detectors.snspd import FAST, RECOVERING, RECOVERY_S, Nanowire
 from mdiqkd_net.physics.detectors.spad import SILICON_3605H
 
 REAL = Path(__file__).parents[2] / "../shared/data/real"
@@ -43,12 +43,14 @@ def test_a_receiver_says_what_its_preset_does_not_know_better(name):
         params(
             detector=name,
             dead_time_s=0.0,
+            recovery_s=5e-9,
             jitter_s=1e-12,
             afterpulse_probability=0.05,
             afterpulse_decay_s=3e-7,
         )
     )
-    assert (changed.dead_time_s, changed.jitter_s) == (0.0, 1e-12)
+    assert detector_of(own).recovery_s == preset.recovery_s
+    assert (changed.dead_time_s, changed.recovery_s, changed.jitter_s) == (0.0, 5e-9, 1e-12)
     assert changed.afterpulses == Afterpulses(0.05, ((1.0, 3e-7),))
     assert changed.latching_rate_hz == preset.latching_rate_hz
 
@@ -98,6 +100,26 @@ def test_the_nanowire_has_its_bias_back_when_its_dead_time_is_over():
     assert left / amplitude[peak] == pytest.approx(0.06, abs=0.005)
 
 
+@measured
+def test_the_recovering_nanowire_follows_the_bias_of_the_measured_one():
+    """Within 0.07 of the share of the pulse that has gone, and no other times fit better."""
+    time_ns, amplitude = columns(REAL / "snspd/pulse_trace.csv")
+    peak = amplitude.argmax()
+    since_s, gone = (
+        (time_ns[peak:] - time_ns[peak]) * 1e-9,
+        1.0 - amplitude[peak:] / amplitude.max(),
+    )
+
+    def deviations(dead_time_s, recovery_s):
+        return -np.expm1(-np.maximum(since_s - dead_time_s, 0.0) / recovery_s) - gone
+
+    own = deviations(RECOVERING.dead_time_s, RECOVERING.recovery_s)
+    assert abs(own).max() < 0.07
+    grid = [(d * 1e-10, r * 1e-10) for d in range(40) for r in range(40, 120)]
+    best = min(grid, key=lambda times: np.square(deviations(*times)).sum())
+    assert best == pytest.approx((RECOVERING.dead_time_s, RECOVERING.recovery_s), rel=1e-9)
+
+
 def test_bias_buys_efficiency_with_darks_and_cold_helps():
     wire = Nanowire()
     biases = np.linspace(8e-6, 19e-6, 12)
@@ -135,6 +157,8 @@ def test_a_working_point_is_that_of_the_formulas():
         (lambda: Detector(efficiency=math.nan), "efficiency: found nan"),
         (lambda: Detector(efficiency=0.5, dark_rate_hz=-1.0), "dark_rate_hz: found -1.0"),
         (lambda: Detector(efficiency=0.5, dead_time_s=math.inf), "dead_time_s: found inf"),
+        (lambda: Detector(efficiency=0.5, recovery_s=-1e-9), "recovery_s: found -1e-09"),
+        (lambda: Detector(efficiency=0.5, recovery_s=math.nan), "recovery_s: found nan"),
         (lambda: Detector(efficiency=0.5, jitter_s=-1e-12), "jitter_s: found -1e-12"),
         (lambda: Detector(efficiency=0.5, latching_rate_hz=0.0), "latching_rate_hz: found 0.0"),
         (lambda: Afterpulses(1.0), "afterpulse_probability: found 1.0; allowed: 0 to 0.9"),

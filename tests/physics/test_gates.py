@@ -43,6 +43,19 @@ def test_reach_is_the_comparison_of_times(dead_time_s):
             assert first[m, n] == later[0]
 
 
+def test_the_recovery_begins_where_the_dead_time_ends():
+    """Counted in pulses, between the times of the gates themselves."""
+    receiver = params(dead_time_s=2.3e-9, recovery_s=3e-9, bin_separation_s=0.4e-9)
+    gates = gates_of(receiver, 5e8)
+    for m in range(2):
+        for n in range(2):
+            live_s = [k * 2e-9 + (n - m) * 0.4e-9 - 2.3e-9 for k in range(10)]
+            of_gates = np.arange(10) - gates.dead_pulses[m, n]
+            assert (of_gates * 2e-9).tolist() == pytest.approx(live_s)
+    assert gates.recovery_pulses == pytest.approx(1.5)
+    assert gates_of(params(dead_time_s=2e-8), 1e9).recovery_pulses == 0.0
+
+
 def test_afterpulse_gates_are_weighted_by_their_delays():
     receiver = params(
         dead_time_s=2.3e-9,

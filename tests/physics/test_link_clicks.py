@@ -32,6 +32,10 @@ CASES = {
         ["dead times of both detectors at once, beyond 100 pulses"],
     ),
     "afterpulses": (make_link(receiver=receiver(afterpulse_probability=0.02)), ["afterpulses"]),
+    "recovery": (
+        make_link(receiver=receiver(recovery_s=8e-9)),
+        ["gradual recovery after a click"],
+    ),
     "pattern effect alone": (
         make_link(TransmitterParams(pattern_effect=PatternEffect(y=0.1))),
         [],

@@ -32,6 +32,18 @@ def test_levels_are_chosen_by_name():
             "levels click and tag",
         ),
         ({"detector": "spad_ingaas"}, "allowed: 0, or the levels click"),
+        (
+            {"recovery_s": 1e-9},
+            "recovery_s: found 1e-09 at the level coincidence; allowed: 0, or the level click",
+        ),
+        (
+            {"detector": "snspd_recovering"},
+            "recovery_s: found 7.9e-09 at the level coincidence; allowed: 0, or the level click",
+        ),
+        (
+            {"level": "tag", "recovery_s": 1e-9},
+            "recovery_s: found 1e-09 at the level tag; allowed: 0, or the level click",
+        ),
         ({"level": "click", "jitter_s": 1e-9}, "or the level tag, which has times"),
         (
             {"level": "click", "afterpulse_probability": 1.5},
@@ -67,6 +79,7 @@ def test_files_without_the_new_keys_stay_valid_and_ideal():
     [
         ('level = "photon"', "level: found 'photon'; allowed: 'click' or 'coincidence' or 'tag'"),
         ("dead_time_s = -1e-9", "dead_time_s: found -1e-09; allowed: "),
+        ("recovery_s = -1e-9", "recovery_s: found -1e-09; allowed: "),
         ("efficiency_ratio = 2.5", "efficiency_ratio: found 2.5; allowed: at most 2"),
         ("splitter_transmittance = 1.1", "splitter_transmittance: found 1.1"),
         ("afterpulse_probability = 0.95", "afterpulse_probability: found 0.95"),

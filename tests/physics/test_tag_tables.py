@@ -5,6 +5,7 @@ import pytest
 from tag_light import USUAL, detector, gate_patterns, link, tables_of
 
 from mdiqkd_net.errors import DeviceError
+from mdiqkd_net.physics.detectors.snspd import RECOVERING
 from mdiqkd_net.physics.tags import tag_tables
 
 WEAK = detector(0.4)
@@ -54,6 +55,10 @@ def test_reach_holds_the_widest_jitter():
         ({"detectors": (GOOD, detector(0.5, sigma_s=2.0))}, "jitter_s: found .* level tag"),
         ({"detectors": (detector(0.5, dead_time_s=2.0), GOOD)}, "dead_time_s: found 2; allowed"),
         ({"detectors": (detector(0.5, dark_rate_hz=1e12), GOOD)}, "dark_rate_hz: found 1e"),
+        (
+            {"detectors": (GOOD, RECOVERING)},
+            "recovery_s: found 7.9e-09; allowed at the level tag: at most 0",
+        ),
         (
             {"detectors": (detector(0.5, afterpulses=((0.1, 1e4),)), GOOD)},
             "afterpulse_decay_s: found 10000; allowed at the level tag: at most 1000",

@@ -13,6 +13,7 @@ from mdiqkd_net.laboratory.experiments import (
     hom_dip,
     overlap,
     polarization,
+    recovery,
 )
 from mdiqkd_net.laboratory.finding import Finding
 from mdiqkd_net.laboratory.light import Seed
@@ -42,6 +43,7 @@ EXPERIMENTS: Final[Mapping[str, Experiment]] = MappingProxyType(
         "overlap": Experiment(overlap.run),
         "polarization": Experiment(polarization.run),
         "dead_time": Experiment(dead_time.run, ("click",)),
+        "recovery": Experiment(recovery.run, ("click",)),
         "afterpulses": Experiment(afterpulses.run, ("click",)),
         "drift": Experiment(drift.run),
     }

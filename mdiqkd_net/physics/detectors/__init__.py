@@ -8,7 +8,7 @@ from mdiqkd_net.errors import DeviceError
 from mdiqkd_net.params import ReceiverParams
 from mdiqkd_net.physics.detectors.detector import Afterpulses, Detector
 from mdiqkd_net.physics.detectors.ideal import IDEAL
-from mdiqkd_net.physics.detectors.snspd import FAST
+from mdiqkd_net.physics.detectors.snspd import FAST, RECOVERING
 from mdiqkd_net.physics.detectors.spad import INGAAS, SILICON_3605H
 
 __all__ = ["DETECTORS", "Afterpulses", "Detector", "detector_of", "detectors_of"]
@@ -16,6 +16,7 @@ __all__ = ["DETECTORS", "Afterpulses", "Detector", "detector_of", "detectors_of"
 DETECTORS: Final[Mapping[str, Detector]] = {
     "ideal": IDEAL,
     "snspd": FAST,
+    "snspd_recovering": RECOVERING,
     "spad_ingaas": INGAAS,
     "spad_silicon": SILICON_3605H,
 }
@@ -42,6 +43,7 @@ def detector_of(receiver: ReceiverParams) -> Detector:
         preset,
         efficiency=receiver.efficiency,
         dead_time_s=_own(receiver.dead_time_s, preset.dead_time_s),
+        recovery_s=_own(receiver.recovery_s, preset.recovery_s),
         jitter_s=_own(receiver.jitter_s, preset.jitter_s),
         jitter_tail_share=_own(receiver.jitter_tail_share, preset.jitter_tail_share),
         jitter_tail_s=_own(receiver.jitter_tail_s, preset.jitter_tail_s),

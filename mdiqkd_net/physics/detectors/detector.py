@@ -54,7 +54,17 @@ class Detector:
     """A threshold detector: it clicks or not and cannot count, and it has a memory.
 
     Dead time is non-paralyzable: it begins with a click, and what arrives meanwhile is lost without
-    prolonging it. The detector is then as good as before, at once.
+    prolonging it. The detector is then as good as before, at once, or recovers: t after a click the
+    chance of another is that at rest times
+
+        r(t) = 1 - exp(-(t - dead_time_s) / recovery_s)
+
+    So returns the bias current of a superconducting nanowire, through its kinetic inductance L and
+    a load R, with the time constant L/R: Kerman et al., Appl. Phys. Lett. 88, 111116 (2006), from
+    memory. That the chance of a click is proportional to the bias is a simplification: a wire with
+    a plateau of efficiency over bias is back on it before its bias is back. Autebert et al., J.
+    Appl. Phys. 128, 074504 (2020) (from memory) measure the recovery of the efficiency itself; fit
+    both times to such a curve where there is one.
 
     A click is timed when the electronics see it. Its jitter is a Gaussian and, for a share of the
     clicks, an exponential delay on top. Source of the shape: Sidorova et al., PRB 98, 134504 (2018)
@@ -65,7 +75,8 @@ class Detector:
     Attributes:
         efficiency: Chance that one photon makes a click in a detector that is not dead.
         dark_rate_hz: Clicks without light.
-        dead_time_s: From a click until the detector is as good as before.
+        dead_time_s: From a click until another is possible.
+        recovery_s: Time constant of the chance of a click from there on; 0 is at once.
         afterpulses: What a click does to later gates.
         jitter_s: Full width at half maximum of the Gaussian.
         jitter_tail_share: Share of clicks with an exponential delay.
@@ -79,6 +90,7 @@ class Detector:
     efficiency: float
     dark_rate_hz: float = 0.0
     dead_time_s: float = 0.0
+    recovery_s: float = 0.0
     afterpulses: Afterpulses = NO_AFTERPULSES
     jitter_s: float = 0.0
     jitter_tail_share: float = 0.0
@@ -89,7 +101,7 @@ class Detector:
         for name in ("efficiency", "jitter_tail_share"):
             if not 0.0 <= (value := getattr(self, name)) <= 1.0:
                 raise DeviceError(f"{name}: found {value}; allowed: 0 to 1")
-        for name in ("dark_rate_hz", "dead_time_s", "jitter_s", "jitter_tail_s"):
+        for name in ("dark_rate_hz", "dead_time_s", "recovery_s", "jitter_s", "jitter_tail_s"):
             value = getattr(self, name)
             if not 0.0 <= value < math.inf:
                 raise DeviceError(f"{name}: found {value}; allowed: 0 or greater, and finite")
