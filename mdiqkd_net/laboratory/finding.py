@@ -135,6 +135,33 @@ def multinomial_chi_square(counts: Floats, expected: Floats) -> tuple[float, int
     return float(((observed - mean) ** 2 / mean).sum()), int(observed.size)
 
 
+def of_curve(
+    *,
+    experiment: str,
+    case: str,
+    level: str,
+    n_pulses: int,
+    n_events: int,
+    points: Sequence[Point],
+    axis: str,
+    quantity: str,
+) -> Finding:
+    """The finding that a curve makes: its statistic is that of its points."""
+    chi_square, degrees = curve_chi_square(points)
+    return Finding(
+        experiment=experiment,
+        case=case,
+        level=level,
+        n_pulses=n_pulses,
+        n_events=n_events,
+        chi_square=chi_square,
+        degrees=degrees,
+        points=tuple(points),
+        axis=axis,
+        quantity=quantity,
+    )
+
+
 def ratio_point(at: float, part: float, whole: float, expected: float) -> Point:
     """A measured ratio of counts, `part` among `whole`, binomial."""
     sigma = float(np.sqrt(expected * (1.0 - expected) / whole)) if whole > 0 else float("inf")

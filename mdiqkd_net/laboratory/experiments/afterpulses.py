@@ -10,7 +10,7 @@ import math
 
 from mdiqkd_net.laboratory import light
 from mdiqkd_net.laboratory.detectors import count_clicks, in_the_dark
-from mdiqkd_net.laboratory.finding import Finding, Point, curve_chi_square
+from mdiqkd_net.laboratory.finding import Finding, Point, of_curve
 
 DARK_PROBABILITY = 1e-5
 PROBABILITIES = (0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 0.6)
@@ -38,17 +38,14 @@ def run(seed: light.Seed, n_events: int, level: str) -> list[Finding]:
         )
         n_pulses += pulses
         counted += clicks
-    chi_square, degrees = curve_chi_square(points)
     return [
-        Finding(
+        of_curve(
             experiment="afterpulses",
             case="darks",
             level=level,
             n_pulses=n_pulses,
             n_events=counted,
-            chi_square=chi_square,
-            degrees=degrees,
-            points=tuple(points),
+            points=points,
             axis="afterpulse probability",
             quantity="clicks per dark count",
         )

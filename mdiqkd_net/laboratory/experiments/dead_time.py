@@ -13,7 +13,7 @@ import numpy as np
 
 from mdiqkd_net.laboratory import light
 from mdiqkd_net.laboratory.detectors import count_clicks, in_the_dark
-from mdiqkd_net.laboratory.finding import Finding, Point, curve_chi_square
+from mdiqkd_net.laboratory.finding import Finding, Point, of_curve
 
 DARK_PROBABILITY = 0.05
 DEAD_GATES = (0, 1, 2, 5, 10, 20, 50, 100)
@@ -44,17 +44,14 @@ def run(seed: light.Seed, n_events: int, level: str) -> list[Finding]:
         )
         n_pulses += pulses
         counted += clicks
-    chi_square, degrees = curve_chi_square(points)
     return [
-        Finding(
+        of_curve(
             experiment="dead_time",
             case="darks",
             level=level,
             n_pulses=n_pulses,
             n_events=counted,
-            chi_square=chi_square,
-            degrees=degrees,
-            points=tuple(points),
+            points=points,
             axis="dead time (ns)",
             quantity="clicks per gate",
         )

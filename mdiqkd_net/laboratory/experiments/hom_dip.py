@@ -11,7 +11,7 @@ import msgspec
 from mdiqkd_net.blocks import EARLY_0, EARLY_1
 from mdiqkd_net.imperfections import TransmitterParams
 from mdiqkd_net.laboratory import light
-from mdiqkd_net.laboratory.finding import Finding, curve_chi_square, ratio_point
+from mdiqkd_net.laboratory.finding import Finding, of_curve, ratio_point
 from mdiqkd_net.params import Link, ReceiverParams, Setting, UserLink
 
 DELAYS_PS = (-400.0, -200.0, -100.0, -50.0, 0.0, 50.0, 100.0, 200.0, 400.0)
@@ -61,17 +61,14 @@ def run(seed: light.Seed, n_events: int, level: str) -> list[Finding]:
         points.append(ratio_point(delay_ps, part, whole, share))
         n_pulses += link.n_pulses
         counted += whole
-    chi_square, degrees = curve_chi_square(points)
     return [
-        Finding(
+        of_curve(
             experiment="hom_dip",
             case=f"pulses of {WIDTH_PS:g} ps",
             level=level,
             n_pulses=n_pulses,
             n_events=counted,
-            chi_square=chi_square,
-            degrees=degrees,
-            points=tuple(points),
+            points=points,
             axis="delay (ps)",
             quantity="both detectors early, share of events",
         )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdiqkd_net.laboratory import light
-from mdiqkd_net.laboratory.finding import Finding, curve_chi_square, ratio_point
+from mdiqkd_net.laboratory.finding import Finding, of_curve, ratio_point
 from mdiqkd_net.params import Link, ReceiverParams, Setting, UserLink
 from mdiqkd_net.physics import expected
 
@@ -64,16 +64,13 @@ def _curve(
         rate = expected.error_gains(link)[category] / expected.gains(link)[category]
         points.append(ratio_point(overlap, m, n, rate))
         n_events += int(n)
-    chi_square, degrees = curve_chi_square(points)
-    return Finding(
+    return of_curve(
         experiment="overlap",
         case=category,
         level=level,
         n_pulses=sum(link.n_pulses for link in links),
         n_events=n_events,
-        chi_square=chi_square,
-        degrees=degrees,
-        points=tuple(points),
+        points=points,
         axis="mode overlap",
         quantity="X error rate",
     )

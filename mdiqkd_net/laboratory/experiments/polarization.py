@@ -9,7 +9,7 @@ import msgspec
 
 from mdiqkd_net.imperfections import TransmitterParams
 from mdiqkd_net.laboratory import light
-from mdiqkd_net.laboratory.finding import Finding, curve_chi_square, ratio_point
+from mdiqkd_net.laboratory.finding import Finding, of_curve, ratio_point
 from mdiqkd_net.params import Link, ReceiverParams, Setting, UserLink
 from mdiqkd_net.physics import expected
 
@@ -58,17 +58,14 @@ def run(seed: light.Seed, n_events: int, level: str) -> list[Finding]:
             rate = expected.error_gains(link)[category] / expected.gains(link)[category]
             points.append(ratio_point(turn_rad, errors, n_counted, rate))
             counted += int(n_counted)
-        chi_square, degrees = curve_chi_square(points)
         findings.append(
-            Finding(
+            of_curve(
                 experiment="polarization",
                 case=category,
                 level=level,
                 n_pulses=sum(link.n_pulses for _, link, _ in runs),
                 n_events=counted,
-                chi_square=chi_square,
-                degrees=degrees,
-                points=tuple(points),
+                points=points,
                 axis="turn of the Poincaré sphere (rad)",
                 quantity="error rate",
             )
