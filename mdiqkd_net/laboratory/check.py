@@ -1,5 +1,6 @@
 """All experiments under one seed, in any number of processes, with the same outcome."""
 
+import hashlib
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -23,8 +24,8 @@ def check(
 ) -> Iterator[list[Finding]]:
     """Findings of each experiment and repeat, in order, as they come.
 
-    Every repeat of every experiment has a seed of its own, derived from `seed`, its name's place
-    in `EXPERIMENTS` and its number: what else is run, and where, changes nothing.
+    Every repeat of every experiment has a seed of its own, derived from `seed`, its name and its
+    number: what else is run or added, and where it runs, changes nothing.
 
     Args:
         names: Of `EXPERIMENTS`.
@@ -34,9 +35,8 @@ def check(
         repeats: How often each experiment is run.
         jobs: Processes.
     """
-    places = list(EXPERIMENTS)
     tasks = [
-        (name, (seed, places.index(name), repeat), n_events, level or EXPERIMENTS[name].levels[0])
+        (name, (seed, _number(name), repeat), n_events, level or EXPERIMENTS[name].levels[0])
         for name in names
         for repeat in range(repeats)
     ]
@@ -46,6 +46,10 @@ def check(
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=spawn) as pool:
         yield from pool.map(_one, tasks)
+
+
+def _number(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4])
 
 
 def _one(task: tuple[str, tuple[int, ...], int, str]) -> list[Finding]:
