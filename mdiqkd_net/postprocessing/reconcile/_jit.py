@@ -37,6 +37,12 @@ def kernel(function: F) -> F:
     return compiled
 
 
+def called(function: F) -> F:
+    """The same for what only other kernels call, and seldom."""
+    compiled: F = _compile(**_OPTIONS, no_cpython_wrapper=True)(function)
+    return compiled
+
+
 def inlined(function: F) -> F:
     """The same for a few lines that are called in inner loops."""
     compiled: F = _compile(**_OPTIONS, forceinline=True, no_cpython_wrapper=True)(function)

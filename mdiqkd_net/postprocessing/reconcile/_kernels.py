@@ -7,15 +7,14 @@ A frame is in one phase at a time: TOPS waits for the parities of a pass that wa
 for those of pieces of its odd leaves, IDLE asks nothing. When all frames of a *group* are idle,
 their group compares *checks*, parities of random halves of all their bits, and HUNTs for an error
 under an odd one. A round holds the groups in order, a group its frames, and a frame its questions
-in the order of `_leaves.ask`: no index travels.
+in the order of `_leaves.choose`: no index travels.
 
-Arrays of one frame (those of a batch have one axis more in front), P passes of at most W words:
+Arrays of one frame (those of a batch have one axis more in front), P passes, N nodes:
 
-    leaf    (P, W, 4) uint64 and
-    upper   (P, 17, 8) uint64: own bits in the order of each pass, corrected as errors are found,
+    nodes   (P, N, 4) uint64: own bits in the order of each pass, corrected as errors are found,
             and what is known of differences, see `_leaves`
     items   (B,) int32: the leaves that were asked about, see `_leaves.choose`
-    record  (N_ODD + P,) int64: PHASE to N_ODD, from where on it counts odd leaves of each pass
+    record  (N_ODD + P,) int64: PHASE to N_ODD, from where on it counts odd blocks of each pass
 
 of one group
 
@@ -25,7 +24,7 @@ of one group
 and of the batch
 
     tables  (kinds, P, 5, W) uint16: permutations of pass 0 into pass p, for frames of either size
-    cuts    (kinds, P, 2) uint64: level and START of the first leaves of each pass
+    cuts    (kinds, P, 3) uint64: the blocks of each pass, see `_leaves`
     masks   (W, C) uint64: random halves of the bits of a frame, in the order of pass 0
 """
 
@@ -41,17 +40,28 @@ from mdiqkd_net.postprocessing.reconcile._bits import (
     prefetch,
     up_to,
 )
-from mdiqkd_net.postprocessing.reconcile._jit import I32, I64, U8, U16, U64, Int, inlined, kernel
+from mdiqkd_net.postprocessing.reconcile._jit import (
+    I32,
+    I64,
+    U8,
+    U16,
+    U64,
+    Int,
+    called,
+    inlined,
+    kernel,
+)
 from mdiqkd_net.postprocessing.reconcile._leaves import (
     KEY,
     ONE,
     ask,
     ask_blocks,
     choose,
+    flip,
     flip_block,
-    flip_leaf,
     hear,
     hear_blocks,
+    n_blocks,
     plant,
     turn,
 )
@@ -71,8 +81,8 @@ AHEAD: Final = 8
 
 @inlined
 def _correct(
-    leaf: U64,
-    upper: U64,
+    nodes: U64,
+    n_rows: Int,
     record: I64,
     tables: U16,
     cuts: U64,
@@ -88,19 +98,17 @@ def _correct(
     for p in range(record[BEGUN]):
         there = forward(tables, p, base) if p else base
         if p != found_in:
-            if not flip_leaf(leaf[p], upper[p], there):
+            if not flip(nodes[p], n_rows, there):
                 return False
-            level, cut = np.int64(cuts[p, 0]), cuts[p, 1]
-            record[N_ODD + p] += flip_block(leaf[p], upper[p], level, cut, there)
+            record[N_ODD + p] += flip_block(nodes[p], n_rows, cuts[p], there)
         if flips:
-            turn(leaf[p], upper[p], there)
+            turn(nodes[p], n_rows, there)
     return True
 
 
 @inlined
 def _next(
-    leaf: U64,
-    upper: U64,
+    nodes: U64,
     record: I64,
     items: I32,
     tables: U16,
@@ -123,18 +131,17 @@ def _next(
         while pieces < MOST_PIECES and 2 * pieces * n <= budget:
             pieces *= 2
         record[PHASE], record[ACTIVE_PASS], record[PIECES] = SEARCH, p, pieces
-        choose(leaf[p], upper[p], np.int64(cuts[p, 0]), cuts[p, 1], items)
+        choose(nodes[p], n_rows, cuts[p], items)
         for i in range(n):
-            at = ask(leaf[p], upper[p], n_rows, np.int64(items[i]), pieces, out, at)
+            at = ask(nodes[p], n_rows, np.int64(items[i]), pieces, out, at)
         return at
-    while record[BEGUN] < leaf.shape[0]:
+    while record[BEGUN] < nodes.shape[0]:
         p = record[BEGUN]
         record[BEGUN] += 1
-        level, cut = np.int64(cuts[p, 0]), cuts[p, 1]
         if p:
-            permute(leaf[0], tables, p, record[N_WORDS], leaf[p], spare)
-        plant(leaf[p], upper[p], n_rows, level, cut)
-        end = ask_blocks(leaf[p], upper[p], n_rows, level, cut, out, at)
+            permute(nodes[0], tables, p, record[N_WORDS], nodes[p], spare)
+        plant(nodes[p], n_rows, cuts[p])
+        end = ask_blocks(nodes[p], n_rows, cuts[p], out, at)
         if p:
             # The number of errors is even whenever a later pass begins, so the parity of the
             # last block follows from those of the others.
@@ -146,41 +153,42 @@ def _next(
     return at
 
 
-@inlined
-def _hear_tops(leaf: U64, upper: U64, record: I64, cuts: U64, heard: U8, at: Int) -> Int:
+@called
+def _hear_tops(nodes: U64, record: I64, cuts: U64, heard: U8, at: Int) -> Int:
     """Take the parities of the blocks of a pass that was just begun."""
     n_rows = record[N_WORDS] >> 6
     p = record[BEGUN] - 1
-    level, cut = np.int64(cuts[p, 0]), cuts[p, 1]
+    last = at - 1 + n_blocks(n_rows, cuts[p])
     if not p:
-        at, record[N_ODD] = hear_blocks(leaf[p], upper[p], n_rows, level, cut, heard, at)
+        at, record[N_ODD] = hear_blocks(nodes[p], n_rows, cuts[p], heard, at)
         return at
-    last = at - 1 + popcount(cut) * (record[N_WORDS] if level == 0 else n_rows if level == 1 else 1)
     # The place of the parity that follows belongs to an answer that was not read yet.
     kept, heard[last] = heard[last], 0
     for i in range(at, last):
         heard[last] ^= heard[i]
-    at, record[N_ODD + p] = hear_blocks(leaf[p], upper[p], n_rows, level, cut, heard, at)
+    at, record[N_ODD + p] = hear_blocks(nodes[p], n_rows, cuts[p], heard, at)
     heard[last] = kept
     return last
 
 
-@inlined
+@called
 def _recheck(masks: U64, group: I64, base: Int) -> None:
     for c in range(masks.shape[1]):
         if masks[base >> 6, c] & bit(base & 63):
             group[CHECK] ^= 1 << c
 
 
-@inlined
-def _ask_checks(leaf: U64, record: I64, group: I64, masks: U64, sums: U64, out: U8, at: Int) -> Int:
+@called
+def _ask_checks(
+    nodes: U64, record: I64, group: I64, masks: U64, sums: U64, out: U8, at: Int
+) -> Int:
     """Own parities of all checks of a group; returns the place written to."""
     n_checks = masks.shape[1]
     for c in range(n_checks):
         sums[c] = 0
     for f in range(group[FIRST], group[END]):
         for w in range(record[f, N_WORDS]):
-            word = leaf[f, 0, w, KEY]
+            word = nodes[f, 0, w, KEY]
             for c in range(n_checks):
                 sums[c] ^= word & masks[w, c]
     for c in range(n_checks):
@@ -190,7 +198,7 @@ def _ask_checks(leaf: U64, record: I64, group: I64, masks: U64, sums: U64, out: 
 
 @kernel
 def check_parity(
-    leaf: U64, record: I64, group: I64, masks: U64, c: Int, low: Int, high: Int
+    nodes: U64, record: I64, group: I64, masks: U64, c: Int, low: Int, high: Int
 ) -> Int:
     """Parity of those own bits `low` to `high` - 1 of a group that check c selects."""
     total = np.uint64(0)
@@ -202,7 +210,7 @@ def check_parity(
         if first >= end:
             continue
         for w in range(first >> 6, (end + 63) >> 6):
-            word = leaf[f, 0, w, KEY] & masks[w, c]
+            word = nodes[f, 0, w, KEY] & masks[w, c]
             if w == first >> 6:
                 word = from_on(word, first & 63)
             if w == (end - 1) >> 6:
@@ -219,12 +227,12 @@ def _odd_check(group: I64) -> Int:
     return c
 
 
-@inlined
-def _ask_group(leaf: U64, record: I64, group: I64, masks: U64, sums: U64, out: U8, at: Int) -> Int:
+@called
+def _ask_group(nodes: U64, record: I64, group: I64, masks: U64, sums: U64, out: U8, at: Int) -> Int:
     """When all passes are silent: ask the checks, hunt on, hunt for the next, or end."""
     if group[STAGE] == PASSES:
         group[STAGE] = CHECKS
-        return _ask_checks(leaf, record, group, masks, sums, out, at)
+        return _ask_checks(nodes, record, group, masks, sums, out, at)
     if group[STAGE] == CHECKED:
         if group[CHECK] == 0:
             group[STAGE] = DONE
@@ -235,7 +243,7 @@ def _ask_group(leaf: U64, record: I64, group: I64, masks: U64, sums: U64, out: U
     n = min(HUNT_PIECES, size)
     for i in range(n - 1):
         out[at + i] = check_parity(
-            leaf,
+            nodes,
             record,
             group,
             masks,
@@ -246,7 +254,7 @@ def _ask_group(leaf: U64, record: I64, group: I64, masks: U64, sums: U64, out: U
     return at + n - 1
 
 
-@inlined
+@called
 def _hear_group(
     record: I64, group: I64, masks: U64, errors: I32, heard: U8, at: Int
 ) -> tuple[Int, Int]:
@@ -280,8 +288,7 @@ def _hear_group(
 
 @kernel
 def advance(
-    leaf: U64,
-    upper: U64,
+    nodes: U64,
     record: I64,
     group: I64,
     items: I32,
@@ -289,6 +296,7 @@ def advance(
     cuts: U64,
     masks: U64,
     budget: Int,
+    hurry: Int,
     spare: U64,
     errors: I32,
     heard: U8,
@@ -308,6 +316,9 @@ def advance(
     """
     for i in range(n_asked):
         heard[i] = ((payload[i >> 3] >> (7 - (i & 7))) & 1) ^ out[i]
+    if n_asked:
+        # Where few questions are left for many frames, more of them cost little and save rounds.
+        budget = max(budget, hurry * record.shape[0] // n_asked)
     read: Int = np.int64(0)
     at: Int = np.int64(0)
     for g in range(group.shape[0]):
@@ -326,39 +337,33 @@ def advance(
             n_found = 1 if f == hunted else 0
             p: Int = np.int64(-1)
             if frame[PHASE] == TOPS:
-                read = _hear_tops(leaf[f], upper[f], frame, cuts[kind], heard, read)
+                read = _hear_tops(nodes[f], frame, cuts[kind], heard, read)
             elif frame[PHASE] == SEARCH:
                 p = frame[ACTIVE_PASS]
-                level, cut = np.int64(cuts[kind, p, 0]), cuts[kind, p, 1]
                 n = frame[N_ODD + p]
                 for j in range(n):
                     item = np.int64(items[f, j])
-                    prefetch(leaf[f], p, np.int64(items[f, min(j + AHEAD, n - 1)]) >> 8)
-                    read, found = hear(
-                        leaf[f, p], upper[f, p], n_rows, item, frame[PIECES], heard, read
-                    )
+                    prefetch(nodes[f], p, np.int64(items[f, min(j + AHEAD, n - 1)]) >> 6)
+                    read, found = hear(nodes[f, p], n_rows, item, frame[PIECES], heard, read)
                     if popcount(found) & 1:
-                        frame[N_ODD + p] += flip_block(
-                            leaf[f, p], upper[f, p], level, cut, item >> 2
-                        )
+                        frame[N_ODD + p] += flip_block(nodes[f, p], n_rows, cuts[kind, p], item)
                     while found:
-                        place = (item >> 2 & ~63) + lowest(found)
+                        place = (item & ~63) + lowest(found)
                         found &= found - ONE
                         base = backward(tables[kind], p, place) if p else place
                         errors[n_found] = base
                         n_found += 1
                         for other in range(frame[BEGUN]):
                             place = forward(tables[kind], other, base) if other else base
-                            prefetch(leaf[f], other, place >> 6)
+                            prefetch(nodes[f], other, place >> 6)
             for j in range(n_found):
                 base = np.int64(errors[j])
-                if not _correct(leaf[f], upper[f], frame, tables[kind], cuts[kind], p, base, flips):
+                if not _correct(nodes[f], n_rows, frame, tables[kind], cuts[kind], p, base, flips):
                     own[STAGE] = DONE
                 if own[STAGE] != PASSES:
                     _recheck(masks, own, base)
             at = _next(
-                leaf[f],
-                upper[f],
+                nodes[f],
                 frame,
                 items[f],
                 tables[kind],
@@ -373,7 +378,7 @@ def advance(
             # group up. Verification refuses it.
             at = start
         elif at == start:
-            at = _ask_group(leaf, record, own, masks, spare, out, at)
+            at = _ask_group(nodes, record, own, masks, spare, out, at)
         own[N_ASKED] += at - start
     for i in range(at, (at + 7) & ~7):
         out[i] = 0

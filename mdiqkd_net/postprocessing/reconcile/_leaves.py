@@ -5,18 +5,25 @@ is known. A question cuts an odd leaf in two or more, and the answers tell which
 odd. Nothing else is kept: the parity of anything larger is the sum over its leaves. The leaves
 that a pass begins with are its *blocks*.
 
-Three levels of words hold the leaves, so that every step is a few operations on words:
+The leaves are told by *nodes*, each of which cuts up to 64 units; for a frame of R rows of 64
+words, and in this order:
 
-    level 0   bits in words of the key    leaf  (W, 4): START, ODD, KEY and padding
-    level 1   words in rows of 64 words   upper (17, 8), rows 0 to 15: START to BLOCKS
-    level 2   rows in the frame           upper, row TOP: START to BLOCKS
+    level 0   64 R word nodes, whose units are bits
+    level 1   R row nodes, whose units are the words of a row
+    level 2   the top, whose units are the rows
 
-START marks the first unit of each leaf, ODD the first unit of each odd one. A leaf that is a
-single unit of level 1 or 2 is told on the level below, as a leaf of all the units there; a word or
-row where START is empty belongs to a leaf of a level above. KEY is the own bits, above level 0 the
-parity of those of each unit. ACTIVE of a row marks its words with an odd leaf. In the top row, bits
-0 to 15 of ACTIVE mark rows with ODD, 16 to 31 rows with ACTIVE, 32 to 47 rows with BLOCKS. BLOCKS
-marks the first unit of each odd block, on the level of the blocks if that is not 0.
+The 64 nodes of a row of words make a line; rows and top make the last one. A node is four words:
+START marks the first unit of each leaf, ODD the first unit of each odd one, KEY is the own parities
+of the units. MARKS of row node r tells which nodes of line r have an odd leaf, MARKS of the top
+does so for the last line, and MARKS of the *index*, which follows the top, for the lines. So every
+step is a few operations on words. A leaf that is a single unit of a row or the top is told by the
+node of that unit, as a leaf of all its units. A node whose START is empty belongs to a leaf of a
+node above.
+
+Blocks are of one level. `cuts` holds the level, START of the nodes of that level with an even
+number, and of those with an odd number, which differ at level 0 alone. Behind the index follow
+words that mark, in BLOCKS, the odd blocks of each row (level 1) or of the top (level 2); TODO is
+scratch beside it. At level 0 they are read off the leaves.
 """
 
 from typing import Final
@@ -33,43 +40,76 @@ from mdiqkd_net.postprocessing.reconcile._bits import (
     span,
     up_to,
 )
-from mdiqkd_net.postprocessing.reconcile._jit import I32, U8, U64, Int, inlined
+from mdiqkd_net.postprocessing.reconcile._jit import I32, U8, U64, Int, called, inlined
 
 ONE: Final = np.uint64(1)
-ALL: Final = np.uint64(0xFFFFFFFFFFFFFFFF)
-LOW: Final = np.uint64(0xFFFF)
-START, ODD, KEY, ACTIVE, BLOCKS = range(5)
-LEAF_COLUMNS: Final = 4
-UPPER_COLUMNS: Final = 8
-TOP: Final = 16
-UPPER_ROWS: Final = 17
+START, ODD, KEY, MARKS = range(4)
+BLOCKS, TODO = range(2)
+COLUMNS: Final = 4
+
+
+def n_nodes(n_rows: int) -> int:
+    """Nodes of a pass of `n_rows` rows."""
+    return 66 * n_rows + 2
 
 
 @inlined
-def plant(leaf: U64, upper: U64, n_rows: Int, level: Int, cut: np.uint64) -> None:
-    """Make the blocks: `cut` is START of every word, every row or the top, whichever is `level`."""
-    top = upper[TOP]
+def mark(nodes: U64, n_rows: Int, node: Int) -> None:
+    """Enter in the marks above whether a node has an odd leaf."""
+    line = 64 * n_rows + (node >> 6)
+    if nodes[node, ODD]:
+        nodes[line, MARKS] |= bit(node & 63)
+        nodes[65 * n_rows + 1, MARKS] |= bit(node >> 6)
+    else:
+        nodes[line, MARKS] &= ~bit(node & 63)
+        if not nodes[line, MARKS]:
+            nodes[65 * n_rows + 1, MARKS] &= ~bit(node >> 6)
+
+
+@called
+def plant(nodes: U64, n_rows: Int, cuts: U64) -> None:
+    """Make the blocks, and sum up the own bits."""
+    level, top = np.int64(cuts[0]), 65 * n_rows
+    nodes[top, KEY] = 0
     for row in range(n_rows):
         parities = np.uint64(0)
         for w in range(64):
-            word = row * 64 + w
-            parities |= np.uint64(popcount(leaf[word, KEY]) & 1) << np.uint64(w)
+            parities |= np.uint64(popcount(nodes[row * 64 + w, KEY]) & 1) << np.uint64(w)
             if level == 0:
-                leaf[word, START] = cut
-        upper[row, KEY] = parities
-        top[KEY] |= np.uint64(popcount(parities) & 1) << np.uint64(row)
-        if level < 2:
-            upper[row, START] = cut if level else ALL
-    top[START] = ALL if level < 2 else cut
+                nodes[row * 64 + w, START] = cuts[1 + (w & 1)]
+        nodes[64 * n_rows + row, KEY] = parities
+        nodes[top, KEY] |= np.uint64(popcount(parities) & 1) << np.uint64(row)
+        if level == 1:
+            nodes[64 * n_rows + row, START] = cuts[1]
+    if level == 2:
+        nodes[top, START] = cuts[1]
 
 
 @inlined
-def ask_blocks(
-    leaf: U64, upper: U64, n_rows: Int, level: Int, cut: np.uint64, out: U8, at: Int
-) -> Int:
+def cut_nodes(n_rows: Int, level: Int) -> tuple[Int, Int]:
+    """The first node of a level, and the end."""
+    if level == 0:
+        return 0, 64 * n_rows
+    return (63 + level) * n_rows, 65 * n_rows + level - 1
+
+
+@inlined
+def n_blocks(n_rows: Int, cuts: U64) -> Int:
+    """How many blocks a pass has."""
+    begin, end = cut_nodes(n_rows, np.int64(cuts[0]))
+    if cuts[0]:
+        return popcount(cuts[1]) * (end - begin)
+    return (popcount(cuts[1]) + popcount(cuts[2])) * (end >> 1)
+
+
+@called
+def ask_blocks(nodes: U64, n_rows: Int, cuts: U64, out: U8, at: Int) -> Int:
     """Own parities of all blocks; returns the place written to."""
-    for i in range((64 * n_rows) >> (6 * level) if level < 2 else 1):
-        word = leaf[i, KEY] if level == 0 else upper[i if level == 1 else TOP, KEY]
+    level = np.int64(cuts[0])
+    begin, stop = cut_nodes(n_rows, level)
+    for node in range(begin, stop):
+        word = nodes[node, KEY]
+        cut = cuts[1 if level else 1 + (node & 1)]
         starts = cut
         while starts:
             first = lowest(starts)
@@ -80,103 +120,83 @@ def ask_blocks(
     return at
 
 
-@inlined
-def hear_blocks(
-    leaf: U64, upper: U64, n_rows: Int, level: Int, cut: np.uint64, heard: U8, at: Int
-) -> tuple[Int, Int]:
+@called
+def hear_blocks(nodes: U64, n_rows: Int, cuts: U64, heard: U8, at: Int) -> tuple[Int, Int]:
     """Learn the parities of all blocks; returns the place read to and how many are odd."""
     n_odd: Int = np.int64(0)
-    top = upper[TOP]
-    for i in range((64 * n_rows) >> (6 * level) if level < 2 else 1):
+    level = np.int64(cuts[0])
+    begin, stop = cut_nodes(n_rows, level)
+    for node in range(begin, stop):
         odd = np.uint64(0)
-        starts = cut
+        starts = cuts[1 if level else 1 + (node & 1)]
         while starts:
             odd |= np.uint64(heard[at]) << np.uint64(lowest(starts))
             starts &= starts - ONE
             at += 1
-        if not odd:
-            continue
-        n_odd += popcount(odd)
-        if level == 0:
-            row = i >> 6
-            leaf[i, ODD] = odd
-            upper[row, ACTIVE] |= bit(i & 63)
-            top[ACTIVE] |= bit(16 + row)
-        else:
-            row = i if level == 1 else TOP
-            upper[row, ODD] = odd
-            upper[row, BLOCKS] = odd
-            if level == 1:
-                top[ACTIVE] |= bit(row) | bit(32 + row)
+        if odd:
+            n_odd += popcount(odd)
+            nodes[node, ODD] = odd
+            if level:
+                nodes[65 * n_rows + 2 + node - begin, BLOCKS] = odd
+            mark(nodes, n_rows, node)
     return at, n_odd
 
 
 @inlined
-def _odd_leaf(leaf: U64, upper: U64, row: Int, first: Int) -> Int:
-    """The item of the first odd leaf in a row from word `first` on."""
-    inside = lowest(from_on(upper[row, ODD] | upper[row, ACTIVE], first))
-    word = row * 64 + inside
-    if upper[row, ODD] & bit(inside):
-        return 4 * word + 1
-    return 4 * (word * 64 + lowest(leaf[word, ODD]))
+def choose(nodes: U64, n_rows: Int, cuts: U64, items: I32) -> Int:
+    """Write one odd leaf of each odd block to `items`, as 64 x its node + its first unit.
 
-
-@inlined
-def choose(leaf: U64, upper: U64, level: Int, cut: np.uint64, items: I32) -> None:
-    """Write one odd leaf of each odd block to `items`, as 4 x its first unit + its level."""
+    It is a leaf of a word if there is one, the cheapest to bisect. Returns how many there are.
+    """
     n: Int = np.int64(0)
-    top = upper[TOP]
-    if level == 0:
-        rows = (top[ACTIVE] >> np.uint64(16)) & LOW
-        while rows:
-            row = lowest(rows)
-            rows &= rows - ONE
-            words = upper[row, ACTIVE]
-            while words:
-                word = row * 64 + lowest(words)
-                words &= words - ONE
-                odd = leaf[word, ODD]
-                while odd:
-                    first = lowest(odd)
-                    inside = up_to(odd, next_after(cut, first, 64) - 1)
-                    items[n] = 4 * (word * 64 + first)
-                    n += popcount(inside) & 1
-                    odd ^= inside
-        return
-    rows = top[ACTIVE] >> np.uint64(32) if level == 1 else bit(TOP)
-    while rows:
-        row = lowest(rows)
-        rows &= rows - ONE
-        blocks = upper[row, BLOCKS]
-        while blocks:
-            first = lowest(blocks)
-            blocks &= blocks - ONE
-            where, inside = row, first
-            if level == 2:
-                marked = (top[ACTIVE] | (top[ACTIVE] >> np.uint64(16))) & LOW | top[ODD]
-                where, inside = lowest(from_on(marked, first)), np.int64(0)
-            if level == 2 and top[ODD] & bit(where):
-                items[n] = 4 * where + 2
-            else:
-                items[n] = _odd_leaf(leaf, upper, where, inside)
-            n += 1
+    level, cut = np.int64(cuts[0]), cuts[1]
+    index = 65 * n_rows + 1
+    if level:
+        for b in range(n_rows if level == 1 else 1):
+            nodes[index + 1 + b, TODO] = nodes[index + 1 + b, BLOCKS]
+    lines = nodes[index, MARKS]
+    while lines:
+        line = lowest(lines)
+        lines &= lines - ONE
+        marks = nodes[64 * n_rows + line, MARKS]
+        while marks:
+            inside = lowest(marks)
+            marks &= marks - ONE
+            node = line * 64 + inside
+            odd = nodes[node, ODD]
+            while odd:
+                first = lowest(odd)
+                items[n] = 64 * node + first
+                if level == 0:
+                    block = up_to(odd, next_after(cuts[1 + (node & 1)], first, 64) - 1)
+                    odd ^= block
+                    n += popcount(block) & 1
+                    continue
+                odd &= odd - ONE
+                row = line if line < n_rows else inside if inside < n_rows else first
+                word = inside if line < n_rows else first
+                where = index + 1 + (row if level == 1 else 0)
+                block = bit(highest(up_to(cut, word if level == 1 else row)))
+                if nodes[where, TODO] & block:
+                    nodes[where, TODO] ^= block
+                    n += 1
+    return n
 
 
 @inlined
-def ask(leaf: U64, upper: U64, n_rows: Int, item: Int, pieces: Int, out: U8, at: Int) -> Int:
+def ask(nodes: U64, n_rows: Int, item: Int, pieces: Int, out: U8, at: Int) -> Int:
     """Own parities of all pieces but the last of a leaf; returns the place written to."""
-    level, unit = item & 3, item >> 2
-    first = unit & 63
-    words = leaf[unit >> 6] if level == 0 else upper[unit >> 6 if level == 1 else TOP]
-    size = next_after(words[START], first, n_rows if level == 2 else 64) - first
+    node, first = item >> 6, item & 63
+    key = nodes[node, KEY]
+    size = next_after(nodes[node, START], first, n_rows if node == 65 * n_rows else 64) - first
     if pieces == 2:
-        out[at] = span(words[KEY], first, size >> 1)
+        out[at] = span(key, first, size >> 1)
         return at + 1
     n = min(pieces, size)
     a = first
     for i in range(1, n):
         end = first + size * i // n
-        out[at] = span(words[KEY], a, end - a)
+        out[at] = span(key, a, end - a)
         at += 1
         a = end
     return at
@@ -184,21 +204,18 @@ def ask(leaf: U64, upper: U64, n_rows: Int, item: Int, pieces: Int, out: U8, at:
 
 @inlined
 def hear(
-    leaf: U64, upper: U64, n_rows: Int, item: Int, pieces: Int, heard: U8, at: Int
+    nodes: U64, n_rows: Int, item: Int, pieces: Int, heard: U8, at: Int
 ) -> tuple[Int, np.uint64]:
     """Cut a leaf by the answers.
 
     Returns the place read to, and a word that marks the errors that were located in the word of
     the leaf; they are not in any odd leaf any more.
     """
-    level, unit = item & 3, item >> 2
-    first = unit & 63
-    words = leaf[unit >> 6] if level == 0 else upper[unit >> 6 if level == 1 else TOP]
-    start = words[START]
-    odd = words[ODD] ^ bit(first)
-    size = next_after(start, first, n_rows if level == 2 else 64) - first
+    node, first = item >> 6, item & 63
+    start = nodes[node, START]
+    odd = nodes[node, ODD] ^ bit(first)
+    size = next_after(start, first, n_rows if node == 65 * n_rows else 64) - first
     single = np.uint64(0)
-    found = np.uint64(0)
     if pieces == 2:
         # By far the most frequent case, without a branch.
         left = np.uint64(heard[at])
@@ -210,11 +227,10 @@ def hear(
             middle if size - half == 1 else np.uint64(0)
         )
         start |= middle
-        found = pair & single
-        odd |= pair ^ found
     else:
         n = min(pieces, size)
         rest: Int = np.int64(1)
+        pair = np.uint64(0)
         a = first
         for i in range(1, n + 1):
             end = first + size * i // n
@@ -224,98 +240,70 @@ def hear(
                 at += 1
                 rest ^= answer
             start |= bit(a)
+            pair |= np.uint64(answer) << np.uint64(a)
             if end - a == 1:
                 single |= bit(a)
-                found |= np.uint64(answer) << np.uint64(a)
-            else:
-                odd |= np.uint64(answer) << np.uint64(a)
             a = end
-    words[START] = start
-    words[ODD] = odd
-    if level == 0:
-        if not odd:
-            clear_word(upper, unit >> 6)
+    found = pair & single
+    odd |= pair ^ found
+    nodes[node, START] = start
+    nodes[node, ODD] = odd
+    if not odd:
+        mark(nodes, n_rows, node)
+    if node < 64 * n_rows:
         return at, found
-    top = upper[TOP]
-    row = unit >> 6
-    if level == 2:
-        top[ACTIVE] |= found
-    else:
-        upper[row, ACTIVE] |= found
-        if not odd:
-            top[ACTIVE] &= ~bit(row)
-        if found:
-            top[ACTIVE] |= bit(16 + row)
+    below = 64 * n_rows if node == 65 * n_rows else 64 * (node - 64 * n_rows)
     while single:
-        below = lowest(single)
+        unit = lowest(single)
         single &= single - ONE
-        words = leaf[row * 64 + below] if level == 1 else upper[below]
-        words[START] = ONE
-        words[ODD] = (found >> np.uint64(below)) & ONE
+        nodes[below + unit, START] = ONE
+        nodes[below + unit, ODD] = (found >> np.uint64(unit)) & ONE
+        if (found >> np.uint64(unit)) & ONE:
+            mark(nodes, n_rows, below + unit)
     return at, np.uint64(0)
 
 
 @inlined
-def clear_word(upper: U64, word: Int) -> None:
-    """No leaf of a word is odd any more."""
-    row = word >> 6
-    upper[row, ACTIVE] &= ~bit(word & 63)
-    if not upper[row, ACTIVE]:
-        upper[TOP, ACTIVE] &= ~bit(16 + row)
-
-
-@inlined
-def flip_leaf(leaf: U64, upper: U64, place: Int) -> bool:
+def flip(nodes: U64, n_rows: Int, place: Int) -> bool:
     """Invert the leaf that holds the bit at `place`; false if the leaf is that bit alone."""
-    word, row, inside = place >> 6, place >> 12, place & 63
-    top = upper[TOP]
-    start = leaf[word, START]
-    if start:
-        first = highest(up_to(start, inside))
-        if first == inside and next_after(start, first, 64) == first + 1:
-            return False
-        leaf[word, ODD] ^= bit(first)
-        if leaf[word, ODD]:
-            upper[row, ACTIVE] |= bit(word & 63)
-            top[ACTIVE] |= bit(16 + row)
-        else:
-            clear_word(upper, word)
-    elif upper[row, START]:
-        upper[row, ODD] ^= bit(highest(up_to(upper[row, START], word & 63)))
-        if upper[row, ODD]:
-            top[ACTIVE] |= bit(row)
-        else:
-            top[ACTIVE] &= ~bit(row)
-    else:
-        top[ODD] ^= bit(highest(up_to(top[START], row)))
+    node, inside = place >> 6, place & 63
+    if not nodes[node, START]:
+        inside = node & 63
+        node = 64 * n_rows + (node >> 6)
+        if not nodes[node, START]:
+            inside = node - 64 * n_rows
+            node = 65 * n_rows
+    start = nodes[node, START]
+    first = highest(up_to(start, inside))
+    if node < 64 * n_rows and first == inside and next_after(start, first, 64) == first + 1:
+        return False
+    nodes[node, ODD] ^= bit(first)
+    mark(nodes, n_rows, node)
     return True
 
 
 @inlined
-def flip_block(leaf: U64, upper: U64, level: Int, cut: np.uint64, place: Int) -> Int:
+def flip_block(nodes: U64, n_rows: Int, cuts: U64, place: Int) -> Int:
     """Invert the parity of the block that holds the bit at `place`, after that of its leaf.
 
     Returns by how much the number of odd blocks has grown: 1 or -1.
     """
+    level, cut = np.int64(cuts[0]), cuts[1]
     if level == 0:
+        cut = cuts[1 + ((place >> 6) & 1)]
         inside = place & 63
-        block = up_to(leaf[place >> 6, ODD], next_after(cut, inside, 64) - 1)
+        block = up_to(nodes[place >> 6, ODD], next_after(cut, inside, 64) - 1)
         return 2 * (popcount(from_on(block, highest(up_to(cut, inside)))) & 1) - 1
     row = place >> 12
-    where = row if level == 1 else TOP
+    where = 65 * n_rows + 2 + (row if level == 1 else 0)
     first = bit(highest(up_to(cut, (place >> 6) & 63 if level == 1 else row)))
-    upper[where, BLOCKS] ^= first
-    if level == 1:
-        if upper[row, BLOCKS]:
-            upper[TOP, ACTIVE] |= bit(32 + row)
-        else:
-            upper[TOP, ACTIVE] &= ~bit(32 + row)
-    return 1 if upper[where, BLOCKS] & first else -1
+    nodes[where, BLOCKS] ^= first
+    return 1 if nodes[where, BLOCKS] & first else -1
 
 
 @inlined
-def turn(leaf: U64, upper: U64, place: Int) -> None:
+def turn(nodes: U64, n_rows: Int, place: Int) -> None:
     """Invert one of the own bits."""
-    leaf[place >> 6, KEY] ^= bit(place & 63)
-    upper[place >> 12, KEY] ^= bit((place >> 6) & 63)
-    upper[TOP, KEY] ^= bit(place >> 12)
+    nodes[place >> 6, KEY] ^= bit(place & 63)
+    nodes[64 * n_rows + (place >> 12), KEY] ^= bit((place >> 6) & 63)
+    nodes[65 * n_rows, KEY] ^= bit(place >> 12)

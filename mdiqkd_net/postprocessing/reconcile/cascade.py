@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mdiqkd_net.errors import LocalProtocolError, RemoteProtocolError
 from mdiqkd_net.postprocessing.reconcile import _kernels
-from mdiqkd_net.postprocessing.reconcile._leaves import KEY, LEAF_COLUMNS, UPPER_COLUMNS, UPPER_ROWS
+from mdiqkd_net.postprocessing.reconcile._leaves import COLUMNS, KEY, n_nodes
 from mdiqkd_net.postprocessing.reconcile._permute import (
     GROUP_BITS,
     GROUP_WORDS,
@@ -103,7 +103,8 @@ class Cascade:
         """A copy of the own key as corrected so far, shape (n,)."""
         batch = self._batch
         n_words = batch.record[:, _kernels.N_WORDS, np.newaxis]
-        words = batch.leaf[:, 0, :, KEY][np.arange(batch.leaf.shape[2]) < n_words]
+        most = batch.tables.shape[-1]
+        words = batch.nodes[:, 0, :most, KEY][np.arange(most) < n_words]
         data = words.astype("<u8").view(np.uint8)
         return np.unpackbits(data, count=self._n_bits, bitorder="little")
 
@@ -196,8 +197,7 @@ class CascadeLowRounds(Cascade):
 class _Batch(NamedTuple):
     """The arrays of `_kernels.advance`, in its order; shapes are told there."""
 
-    leaf: NDArray[np.uint64]
-    upper: NDArray[np.uint64]
+    nodes: NDArray[np.uint64]
     record: NDArray[np.int64]
     group: NDArray[np.int64]
     items: NDArray[np.int32]
@@ -205,6 +205,7 @@ class _Batch(NamedTuple):
     cuts: NDArray[np.uint64]
     masks: NDArray[np.uint64]
     budget: int
+    hurry: int
     spare: NDArray[np.uint64]
     errors: NDArray[np.int32]
 
@@ -220,14 +221,13 @@ def _prepare(bits: NDArray[np.uint8], seed: bytes, schedule: Schedule) -> _Batch
     sizes = (most, most - GROUP_WORDS) if n_large else (most,)
     n_passes = len(schedule.block_bits)
     table = np.zeros((len(sizes), n_passes, 5, most), np.uint16)
-    cuts = np.zeros((len(sizes), n_passes, 2), np.uint64)
+    cuts = np.zeros((len(sizes), n_passes, 3), np.uint64)
     for kind, size in enumerate(sizes):
         for p, block_bits in enumerate(schedule.block_bits):
             cuts[kind, p] = first_leaves(block_bits, size // GROUP_WORDS)
             if p:
                 table[kind, p, :, :size] = tables(seed, f"pass {p}", size)
 
-    firsts = [(int(level), int(cut)) for level, cut in cuts[0]]
     record = np.zeros((n_frames, _kernels.N_ODD + n_passes), np.int64)
     record[:, _kernels.PHASE] = _kernels.IDLE
     record[:, _kernels.N_WORDS] = n_words
@@ -240,30 +240,31 @@ def _prepare(bits: NDArray[np.uint8], seed: bytes, schedule: Schedule) -> _Batch
     group[:, _kernels.END] = bounds[1:]
     group[:, _kernels.N_BITS] = np.diff(ends[bounds])
 
-    leaf = _aligned_zeros((n_frames, n_passes, most, LEAF_COLUMNS))
+    nodes = _aligned_zeros((n_frames, n_passes, n_nodes(most // GROUP_WORDS), COLUMNS))
     packed = np.zeros(n_rows * GROUP_BITS // 8, np.uint8)
     data = np.packbits(bits, bitorder="little")
     packed[: data.size] = data
-    leaf[:, 0, :, KEY][np.arange(most) < n_words[:, np.newaxis]] = packed.view("<u8")
+    nodes[:, 0, :most, KEY][np.arange(most) < n_words[:, np.newaxis]] = packed.view("<u8")
     return _Batch(
-        leaf=leaf,
-        upper=_aligned_zeros((n_frames, n_passes, UPPER_ROWS, UPPER_COLUMNS)),
+        nodes=nodes,
         record=record,
         group=group,
-        items=np.zeros(
-            (n_frames, max(_n_blocks(level, cut, most) for level, cut in firsts)), np.int32
-        ),
+        items=np.zeros((n_frames, 1 + max(_n_blocks(row, most) for row in cuts[0])), np.int32),
         tables=table,
         cuts=cuts,
         masks=random_words(seed, "checks", N_CHECKS * most).reshape(most, N_CHECKS),
         budget=schedule.budget,
+        hurry=schedule.hurry,
         spare=np.zeros(64, np.uint64),
         errors=np.zeros(most * 64, np.int32),
     )
 
 
-def _n_blocks(level: int, cut: int, n_words: int) -> int:
-    return cut.bit_count() * (n_words, n_words // GROUP_WORDS, 1)[level]
+def _n_blocks(cuts: NDArray[np.uint64], n_words: int) -> int:
+    level, even, odd = map(int, cuts)
+    if level == 0:
+        return (even.bit_count() + odd.bit_count()) * n_words // 2
+    return even.bit_count() * (n_words // GROUP_WORDS if level == 1 else 1)
 
 
 def _aligned_zeros(shape: tuple[int, ...]) -> NDArray[np.uint64]:
@@ -276,5 +277,5 @@ def _aligned_zeros(shape: tuple[int, ...]) -> NDArray[np.uint64]:
 
 def _most_asked(batch: _Batch) -> int:
     """Room for the parities of any round: a frame asks about one bit in two at most."""
-    n_frames, _, n_words, _ = batch.leaf.shape
+    n_frames, n_words = batch.nodes.shape[0], batch.tables.shape[-1]
     return int(n_frames * n_words * 32 + 64 * batch.group.shape[0])

@@ -28,10 +28,13 @@ class Schedule:
             words, or frames.
         budget: Odd blocks are cut in 4 or 8 instead of in 2 as long as a frame then has no more
             than so many pieces. It costs parities and saves rounds.
+        hurry: The budget of a frame is this over the number of questions per frame that were open
+            in the last round of the batch, if that is more: the last frames hurry up.
     """
 
     block_bits: tuple[int, ...]
     budget: int = 0
+    hurry: int = 0
 
     def __post_init__(self) -> None:
         sizes = self.block_bits
@@ -43,20 +46,25 @@ class Schedule:
             )
 
 
-def first_leaves(block_bits: int, n_rows: int) -> tuple[int, int]:
+def first_leaves(block_bits: int, n_rows: int) -> tuple[int, int, int]:
     """The blocks of a pass over a frame of `n_rows` rows of 64 words.
 
-    Returns their level in the terms of `_leaves`, and START of each word, each row, or the frame.
+    Returns their level in the terms of `_leaves`, and START of each node of it; words with an odd
+    number have another one, so that there are sizes between 64 and 32 bits, and 32 and 21.
     A block above level 0 has two units at least.
     """
     if block_bits <= 90:
-        level, n_units, n_blocks = 0, 64, min(32, round(64 / block_bits))
-    elif block_bits <= 5800 or n_rows == 1:
-        level, n_units, n_blocks = 1, 64, min(32, max(1, round(4096 / block_bits)))
-    else:
-        level, n_units = 2, n_rows
-        n_blocks = max(1, min(n_rows // 2, round(4096 * n_rows / block_bits)))
-    return level, sum(1 << (i * n_units // n_blocks) for i in range(n_blocks))
+        n_pair = min(64, max(2, round(128 / block_bits)))
+        return 0, _starts(64, n_pair // 2), _starts(64, n_pair - n_pair // 2)
+    if block_bits <= 5800 or n_rows == 1:
+        starts = _starts(64, min(32, max(1, round(4096 / block_bits))))
+        return 1, starts, starts
+    starts = _starts(n_rows, max(1, min(n_rows // 2, round(4096 * n_rows / block_bits))))
+    return 2, starts, starts
+
+
+def _starts(n_units: int, n_blocks: int) -> int:
+    return sum(1 << (i * n_units // n_blocks) for i in range(n_blocks))
 
 
 TABLE: Final[tuple[tuple[float, Mapping[Profile, Schedule]], ...]] = (

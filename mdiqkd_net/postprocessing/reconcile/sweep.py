@@ -1,10 +1,11 @@
 """Search for the block sizes of `parameters.TABLE`: prints one row per schedule that was tried.
 
 `python -m mdiqkd_net.postprocessing.reconcile.sweep 0.01 0.02` tries the neighborhood of useful
-sizes for each QBER. A row has QBER, block sizes, budget, efficiency f, rounds, and key bits left
-unequal. The choice of each profile comes last: `low_leak` is the row of fewest rounds among those
-with an f of `f_limit` at most, or the row of least f if there is none; `low_rounds` is the row of
-least f + 1e-4 rounds, so a hundred rounds are worth one per cent of the leak. Seeds are fixed.
+sizes for each QBER. A row has QBER, block sizes, budget, hurry, efficiency f, rounds, and frames
+left unequal. The choice of each profile comes last: `low_leak` is the row of fewest rounds among
+those with an f of `f_limit` at most, or the row of least f if there is none; `low_rounds` is the
+row of least f + 1e-4 rounds, so a hundred rounds are worth one per cent of the leak. Seeds are
+fixed.
 
 With `--table PROFILE` it measures the schedules in use instead, on `--batches` batches for each
 QBER: f, the fewest and most rounds, frames with bits left unequal, and key bits per second of CPU
@@ -27,7 +28,7 @@ from mdiqkd_net.postprocessing.reconcile.parameters import Profile, Schedule, sc
 ROUND_COST = 1e-4
 FRAME_BITS = 2**16
 SEED = 7
-LIMITS = ((0.02, 1.0345), (0.03, 1.039), (0.05, 1.0485), (0.08, 1.0685), (0.14, 1.11))
+LIMITS = ((0.02, 1.0348), (0.03, 1.0396), (0.05, 1.0498), (0.08, 1.0698), (0.14, 1.11))
 
 
 class Trial(NamedTuple):
@@ -66,21 +67,21 @@ def trial(qber: float, schedule: Schedule, n_bits: int, seed: int) -> Trial:
 def candidates(qber: float) -> Iterator[Schedule]:
     """Schedules worth trying: first blocks of about one expected error, then larger ones."""
     seen = set()
-    for errors in (0.7, 0.85, 1.0, 1.28):
+    for errors in (0.64, 0.75, 0.87, 1.0, 1.13, 1.28):
         first = errors / qber
-        for second in (first * 4, first * 5.3, first * 8):
-            for third in (second * 6, second * 12, second * 24, second * 48):
+        for second in (first * 4, first * 5.3, first * 7):
+            for third in (second * 8, second * 16, second * 32, second * 64):
                 sizes = tuple(round(min(size, 16384)) for size in (first, second, third))
                 realized = tuple(_realized(size) for size in sizes)
                 if realized in seen:
                     continue
                 seen.add(realized)
-                for budget in (0, 4, 8, 16):
-                    yield Schedule(realized, budget)
+                for budget, hurry in ((0, 0), (4, 2), (8, 4)):
+                    yield Schedule(realized, budget, hurry)
 
 
 def _realized(size: int) -> int:
-    unit = 64 if size <= 90 else 4096 if size <= 5800 else FRAME_BITS
+    unit = 128 if size <= 90 else 4096 if size <= 5800 else FRAME_BITS
     return max(2, round(unit / max(1, round(unit / size))))
 
 
@@ -91,7 +92,7 @@ def search(qber: float, n_frames: int) -> Iterator[str]:
     for schedule in candidates(qber):
         found = trial(qber, schedule, n_frames * FRAME_BITS, SEED)
         row = (
-            f"{qber} {schedule.block_bits} {schedule.budget} "
+            f"{qber} {schedule.block_bits} {schedule.budget} {schedule.hurry} "
             f"f={found.f:.4f} rounds={found.rounds} unequal={found.unequal}"
         )
         yield row

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mdiqkd_net.errors import LocalProtocolError, RemoteProtocolError
 from mdiqkd_net.postprocessing.leak import binary_entropy
 from mdiqkd_net.postprocessing.reconcile import RECONCILERS, _kernels
-from mdiqkd_net.postprocessing.reconcile._leaves import ACTIVE, BLOCKS, KEY, ODD, START, TOP
+from mdiqkd_net.postprocessing.reconcile._leaves import BLOCKS, KEY, MARKS, ODD, START
 from mdiqkd_net.postprocessing.reconcile._permute import forward
 from mdiqkd_net.postprocessing.reconcile.cascade import MAX_ROUNDS, Cascade, CascadeLowRounds
 from mdiqkd_net.postprocessing.reconcile.parameters import (
@@ -219,12 +219,12 @@ def places(word):
     return [place for place in range(64) if int(word) >> place & 1]
 
 
-def leaves_of(leaf, upper, n_rows):
+def leaves_of(nodes, n_rows):
     """All leaves of a pass as (first bit, end, odd), read off the three levels."""
     found = []
-    levels = [(12, 0, n_rows, upper[TOP])]
-    levels += [(6, 64 * row, 64, upper[row]) for row in range(n_rows)]
-    levels += [(0, 64 * w, 64, leaf[w]) for w in range(64 * n_rows)]
+    levels = [(12, 0, n_rows, nodes[65 * n_rows])]
+    levels += [(6, 64 * row, 64, nodes[64 * n_rows + row]) for row in range(n_rows)]
+    levels += [(0, 64 * w, 64, nodes[w]) for w in range(64 * n_rows)]
     for shift, first, limit, words in levels:
         starts = places(words[START])
         assert set(places(words[ODD])) <= set(starts)
@@ -237,37 +237,41 @@ def leaves_of(leaf, upper, n_rows):
     return sorted(found)
 
 
-def check_pass(errors, key, leaf, upper, n_rows, cut):
+def check_pass(errors, key, nodes, n_rows, cuts):
     """What is stored of a pass against the errors themselves; returns its number of odd blocks."""
     total = np.concatenate(([0], np.cumsum(errors, dtype=np.int64)))
-    leaves = leaves_of(leaf, upper, n_rows)
+    leaves = leaves_of(nodes, n_rows)
     assert [first for first, _, _ in leaves] == [0, *(end for _, end, _ in leaves[:-1])]
     assert leaves[-1][1] == errors.size
     for first, end, odd in leaves:
         assert odd == (total[end] - total[first]) % 2
     words = key.reshape(-1, 64).sum(axis=1) % 2
-    level, starts = int(cut[0]), places(cut[1])
+    level = int(cuts[0])
     unit = 64**level
     width = n_rows if level == 2 else 64
+    index = 65 * n_rows + 1
     n_odd = 0
     for i in range(max(1, 64 * n_rows >> 6 * level) if level < 2 else 1):
         odd_blocks = []
+        starts = places(cuts[1 + i % 2])
         for start, end in zip(starts, [*starts[1:], width], strict=True):
             first, last = (64 * i + start) * unit, (64 * i + end) * unit
             if (total[last] - total[first]) % 2:
                 odd_blocks.append(start)
         n_odd += len(odd_blocks)
         if level:
-            assert places(upper[i if level == 1 else TOP, BLOCKS]) == odd_blocks
+            assert places(nodes[index + 1 + i, BLOCKS]) == odd_blocks
     rows = words.reshape(n_rows, 64)
-    top = int(upper[TOP, ACTIVE])
     for row in range(n_rows):
-        assert places(upper[row, KEY]) == np.flatnonzero(rows[row]).tolist()
-        active = [w for w in range(64) if leaf[64 * row + w, ODD]]
-        assert places(upper[row, ACTIVE]) == active
-        marks = upper[row, ODD], upper[row, ACTIVE], upper[row, BLOCKS]
-        assert [top >> shift + row & 1 for shift in (0, 16, 32)] == [int(m > 0) for m in marks]
-    assert places(upper[TOP, KEY]) == np.flatnonzero(rows.sum(axis=1) % 2).tolist()
+        assert places(nodes[64 * n_rows + row, KEY]) == np.flatnonzero(rows[row]).tolist()
+    assert places(nodes[65 * n_rows, KEY]) == np.flatnonzero(rows.sum(axis=1) % 2).tolist()
+    lines = []
+    for line in range(n_rows + 1):
+        end = min(64 * line + 64, index)
+        marked = np.flatnonzero(nodes[64 * line : end, ODD]).tolist()
+        assert places(nodes[64 * n_rows + line, MARKS]) == marked
+        lines += [line] if marked else []
+    assert places(nodes[index, MARKS]) == lines
     return n_odd
 
 
@@ -278,6 +282,7 @@ def check_pass(errors, key, leaf, upper, n_rows, cut):
         Schedule((16, 512, 8192), 16),
         Schedule((8, 9), 64),
         Schedule((4096, 16384), 0),
+        Schedule((43, 110, 2048), 8, 8),
     ],
 )
 def test_what_is_known_is_true_after_every_round(schedule, monkeypatch):
@@ -291,9 +296,9 @@ def test_what_is_known_is_true_after_every_round(schedule, monkeypatch):
     def check():
         if a.rounds > 20 and a.rounds % 40:
             return  # most rounds of the long tail look alike
-        for name in ("record", "group", "upper"):
+        for name in ("record", "group", "nodes"):
             left, right = getattr(a._batch, name), getattr(b._batch, name)
-            kept = [c for c in range(left.shape[-1]) if name != "upper" or c != KEY]
+            kept = [c for c in range(left.shape[-1]) if name != "nodes" or c != KEY]
             assert np.array_equal(left[..., kept], right[..., kept])
         for f in range(2):
             record = a._batch.record[f]
@@ -303,13 +308,12 @@ def test_what_is_known_is_true_after_every_round(schedule, monkeypatch):
             for p in range(record[_kernels.BEGUN]):
                 if p == record[_kernels.BEGUN] - 1 and record[_kernels.PHASE] == _kernels.TOPS:
                     continue  # nothing is known of this pass yet
-                keys = [bits_of(side._batch.leaf[f, p, :n_words, KEY]) for side in (a, b)]
+                keys = [bits_of(side._batch.nodes[f, p, :n_words, KEY]) for side in (a, b)]
                 for side, key in zip((a, b), keys, strict=True):
                     n_odd = check_pass(
                         keys[0] ^ keys[1],
                         key,
-                        side._batch.leaf[f, p],
-                        side._batch.upper[f, p],
+                        side._batch.nodes[f, p],
                         n_words // 64,
                         cuts[p],
                     )
@@ -351,35 +355,58 @@ def test_later_passes_ask_about_the_permuted_key():
 )
 def test_check_parity_counts_the_selected_bits_of_the_interval(n_rows, ends, seed):
     rng = np.random.default_rng(seed)
-    leaf = rng.integers(0, 2**64, (len(n_rows), 1, 192, 4), dtype=np.uint64)
+    nodes = rng.integers(0, 2**64, (len(n_rows), 1, 200, 4), dtype=np.uint64)
     masks = rng.integers(0, 2**64, (192, 3), dtype=np.uint64)
     record = np.zeros((len(n_rows), 8), np.int64)
     record[:, _kernels.N_WORDS] = 64 * np.array(n_rows)
     group = np.zeros(_kernels.GROUP_SIZE, np.int64)
     group[_kernels.END] = len(n_rows)
     chosen = np.concatenate(
-        [bits_of(leaf[f, 0, : 64 * n, KEY] & masks[: 64 * n, 1]) for f, n in enumerate(n_rows)]
+        [bits_of(nodes[f, 0, : 64 * n, KEY] & masks[: 64 * n, 1]) for f, n in enumerate(n_rows)]
     )
     low, high = sorted(min(end, chosen.size) for end in ends)
-    found = _kernels.check_parity(leaf, record, group, masks, 1, low, high)
+    found = _kernels.check_parity(nodes, record, group, masks, 1, low, high)
     assert found == chosen[low:high].sum() % 2
 
 
 @settings(max_examples=100, deadline=None)
 @given(block_bits=st.integers(2, 2**16), n_rows=st.integers(1, 16))
 def test_blocks_are_as_large_as_asked_for(block_bits, n_rows):
-    level, cut = first_leaves(block_bits, n_rows)
+    level, *cuts = first_leaves(block_bits, n_rows)
     n_units = (64, 64, n_rows)[level]
-    starts = places(cut)
-    sizes = np.diff([*starts, n_units]) * 64**level
-    assert starts[0] == 0
-    assert sizes.sum() == n_units * 64**level
+    sizes = np.concatenate([np.diff([*places(cut), n_units]) for cut in cuts]) * 64**level
+    assert all(cut & 1 for cut in cuts)
+    assert level == 0 or cuts[0] == cuts[1]
+    assert sizes.sum() == 2 * n_units * 64**level
     assert sizes.min() >= (1, 128, 8192)[level]
     size = min(block_bits, n_rows * 4096)
     if level == 2 and n_rows >= 4:
         assert 0.4 * size <= sizes.mean() <= 2.1 * size
     if level < 2:
         assert 0.6 * size <= sizes.mean() <= 1.6 * max(size, 2)
+    if 2 <= block_bits <= 64:
+        assert sizes.mean() == pytest.approx(block_bits, rel=0.2)
+
+
+def test_schedules_of_mixed_blocks_ask_about_each_word_as_it_is_cut():
+    key = np.random.default_rng(18).integers(0, 2, 4096, dtype=np.uint8)
+    a = Cascade(key, corrects=False, qber=0.02, seed=SEED, schedule=Schedule((43, 512)))
+    payload = np.unpackbits(np.frombuffer(a.start(), np.uint8))
+    words = key.reshape(32, 128)
+    blocks = (words[:, :64], words[:, 64:96], words[:, 96:])
+    expected = np.stack([block.sum(axis=1) % 2 for block in blocks], axis=1).ravel()
+    assert np.array_equal(payload, expected)
+
+
+def test_hurry_saves_rounds():
+    rounds = []
+    for hurry in (0, 8):
+        rng = np.random.default_rng(19)
+        alice, _, a, b = pair(16 * FRAME, 0.02, rng, schedule=Schedule((43, 256, 4096), 0, hurry))
+        run(a, b)
+        assert np.array_equal(alice, b.bits)
+        rounds.append(a.rounds)
+    assert rounds[1] < rounds[0]
 
 
 def checks_only(n_errors, rng, n=5000):
