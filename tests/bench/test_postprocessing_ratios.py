@@ -70,9 +70,9 @@ def plain_cascade(alice: np.ndarray, bob: np.ndarray, qber: float) -> np.ndarray
     return bob
 
 
-# The explanation page has what was measured; less than a half of that is asserted.
+# About a half of what was measured on a loaded machine is asserted.
 @pytest.mark.parametrize(
-    ("qber", "least"), [(0.005, 12), (0.01, 18), (0.02, 20), (0.03, 24), (0.05, 24), (0.08, 24)]
+    ("qber", "least"), [(0.005, 14), (0.01, 20), (0.02, 24), (0.03, 27), (0.05, 30), (0.08, 28)]
 )
 def test_cascade_against_a_plain_one(qber, least):
     rng = np.random.default_rng(3)

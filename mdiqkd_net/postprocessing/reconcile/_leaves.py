@@ -151,9 +151,7 @@ def choose(nodes: U64, n_rows: Int, cuts: U64, items: I32) -> Int:
     n: Int = np.int64(0)
     level, cut = np.int64(cuts[0]), cuts[1]
     index = 65 * n_rows + 1
-    if level:
-        for b in range(n_rows if level == 1 else 1):
-            nodes[index + 1 + b, TODO] = nodes[index + 1 + b, BLOCKS]
+    seen = np.uint64(0)
     lines = nodes[index, MARKS]
     while lines:
         line = lowest(lines)
@@ -176,6 +174,9 @@ def choose(nodes: U64, n_rows: Int, cuts: U64, items: I32) -> Int:
                 row = line if line < n_rows else inside if inside < n_rows else first
                 word = inside if line < n_rows else first
                 where = index + 1 + (row if level == 1 else 0)
+                if not seen & bit(where - index):
+                    seen |= bit(where - index)
+                    nodes[where, TODO] = nodes[where, BLOCKS]
                 block = bit(highest(up_to(cut, word if level == 1 else row)))
                 if nodes[where, TODO] & block:
                     nodes[where, TODO] ^= block

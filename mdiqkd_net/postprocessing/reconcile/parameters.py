@@ -71,162 +71,162 @@ TABLE: Final[tuple[tuple[float, Mapping[Profile, Schedule]], ...]] = (
     (
         0.0005,
         {
-            "low_leak": Schedule((1365, 4096, 16384), 0),
-            "low_rounds": Schedule((1365, 4096, 16384), 0),
+            "low_leak": Schedule((1365, 4096, 16384), 0, 0),
+            "low_rounds": Schedule((1365, 4096, 16384), 0, 0),
         },
     ),
     (
         0.001,
         {
-            "low_leak": Schedule((1024, 4096, 16384), 0),
-            "low_rounds": Schedule((683, 4096, 16384), 0),
+            "low_leak": Schedule((1024, 4096, 16384), 0, 0),
+            "low_rounds": Schedule((683, 2048, 16384), 0, 0),
         },
     ),
     (
         0.002,
         {
-            "low_leak": Schedule((683, 2048, 16384), 0),
-            "low_rounds": Schedule((341, 1365, 8192), 4),
+            "low_leak": Schedule((683, 2048, 16384), 0, 0),
+            "low_rounds": Schedule((315, 1365, 10923), 0, 0),
         },
     ),
     (
         0.003,
         {
-            "low_leak": Schedule((341, 2048, 10923), 4),
-            "low_rounds": Schedule((228, 1024, 16384), 4),
+            "low_leak": Schedule((256, 1365, 10923), 0, 0),
+            "low_rounds": Schedule((256, 1024, 8192), 4, 2),
         },
     ),
     (
         0.004,
         {
-            "low_leak": Schedule((216, 1024, 6554), 4),
-            "low_rounds": Schedule((178, 683, 8192), 0),
+            "low_leak": Schedule((256, 1024, 8192), 0, 0),
+            "low_rounds": Schedule((158, 683, 10923), 0, 0),
         },
     ),
     (
         0.005,
         {
-            "low_leak": Schedule((205, 1024, 6554), 4),
-            "low_rounds": Schedule((141, 683, 9362), 4),
+            "low_leak": Schedule((205, 1024, 8192), 0, 0),
+            "low_rounds": Schedule((128, 512, 8192), 4, 2),
         },
     ),
     (
         0.006,
         {
-            "low_leak": Schedule((117, 585, 7282), 4),
-            "low_rounds": Schedule((117, 455, 10923), 4),
+            "low_leak": Schedule((108, 819, 5958), 4, 2),
+            "low_rounds": Schedule((108, 410, 16384), 4, 2),
         },
     ),
     (
         0.0075,
         {
-            "low_leak": Schedule((114, 455, 4096), 4),
-            "low_rounds": Schedule((114, 455, 10923), 4),
+            "low_leak": Schedule((100, 410, 6554), 4, 2),
+            "low_rounds": Schedule((100, 410, 6554), 4, 2),
         },
     ),
     (
         0.009,
         {
-            "low_leak": Schedule((111, 455, 4096), 4),
-            "low_rounds": Schedule((64, 315, 7282), 0),
+            "low_leak": Schedule((111, 455, 4096), 4, 2),
+            "low_rounds": Schedule((64, 293, 9362), 4, 2),
         },
     ),
     (
         0.01,
         {
-            "low_leak": Schedule((100, 410, 9362), 4),
-            "low_rounds": Schedule((64, 455, 4096), 0),
+            "low_leak": Schedule((100, 410, 6554), 0, 0),
+            "low_rounds": Schedule((64, 455, 4096), 0, 0),
         },
     ),
     (
         0.013,
         {
-            "low_leak": Schedule((64, 512, 4096), 4),
-            "low_rounds": Schedule((64, 256, 4096), 8),
+            "low_leak": Schedule((64, 455, 7282), 0, 0),
+            "low_rounds": Schedule((64, 273, 4096), 4, 2),
         },
     ),
     (
         0.016,
         {
-            "low_leak": Schedule((64, 256, 5958), 0),
-            "low_rounds": Schedule((64, 178, 8192), 4),
+            "low_leak": Schedule((64, 256, 8192), 0, 0),
+            "low_rounds": Schedule((64, 216, 4096), 4, 2),
         },
     ),
     (
         0.02,
         {
-            "low_leak": Schedule((64, 512, 5958), 0),
-            "low_rounds": Schedule((32, 186, 4096), 8),
+            "low_leak": Schedule((64, 293, 9362), 0, 0),
+            "low_rounds": Schedule((32, 128, 4096), 4, 2),
         },
     ),
     (
         0.024,
         {
-            "low_leak": Schedule((32, 293, 4096), 4),
-            "low_rounds": Schedule((32, 117, 4096), 0),
+            "low_leak": Schedule((32, 256, 8192), 0, 0),
+            "low_rounds": Schedule((32, 124, 4096), 4, 2),
         },
     ),
     (
         0.03,
         {
-            "low_leak": Schedule((32, 228, 4096), 4),
-            "low_rounds": Schedule((32, 114, 2048), 0),
+            "low_leak": Schedule((32, 205, 4096), 0, 0),
+            "low_rounds": Schedule((32, 117, 2048), 0, 0),
         },
     ),
     (
         0.034,
         {
-            "low_leak": Schedule((32, 205, 9362), 0),
-            "low_rounds": Schedule((32, 117, 4096), 8),
+            "low_leak": Schedule((32, 158, 4096), 4, 2),
+            "low_rounds": Schedule((26, 102, 1365), 4, 2),
         },
     ),
     (
         0.04,
         {
-            "low_leak": Schedule((32, 256, 5958), 0),
-            "low_rounds": Schedule((16, 93, 2048), 8),
+            "low_leak": Schedule((32, 128, 4096), 4, 2),
+            "low_rounds": Schedule((16, 111, 2048), 8, 4),
         },
     ),
     (
         0.048,
         {
-            "low_leak": Schedule((16, 141, 6554), 0),
-            "low_rounds": Schedule((16, 64, 1024), 8),
+            "low_leak": Schedule((16, 108, 7282), 0, 0),
+            "low_rounds": Schedule((16, 64, 1024), 8, 4),
         },
     ),
     (
         0.05,
         {
-            "low_leak": Schedule((16, 137, 6554), 0),
-            "low_rounds": Schedule((16, 64, 1365), 8),
+            "low_leak": Schedule((16, 91, 5958), 0, 0),
+            "low_rounds": Schedule((16, 64, 1024), 8, 4),
         },
     ),
     (
         0.057,
         {
-            "low_leak": Schedule((16, 120, 4096), 4),
-            "low_rounds": Schedule((16, 64, 1024), 8),
+            "low_leak": Schedule((14, 108, 6554), 0, 0),
+            "low_rounds": Schedule((14, 64, 1024), 8, 4),
         },
     ),
     (
         0.068,
         {
-            "low_leak": Schedule((16, 117, 4096), 4),
-            "low_rounds": Schedule((16, 64, 455), 8),
+            "low_leak": Schedule((16, 117, 2048), 4, 2),
+            "low_rounds": Schedule((16, 64, 512), 8, 4),
         },
     ),
     (
         0.08,
         {
-            "low_leak": Schedule((16, 128, 4096), 4),
-            "low_rounds": Schedule((9, 64, 819), 8),
+            "low_leak": Schedule((16, 64, 4096), 0, 0),
+            "low_rounds": Schedule((8, 43, 683), 8, 4),
         },
     ),
     (
         0.095,
         {
-            "low_leak": Schedule((9, 64, 4096), 0),
-            "low_rounds": Schedule((9, 32, 819), 16),
+            "low_leak": Schedule((8, 64, 2048), 4, 2),
+            "low_rounds": Schedule((8, 32, 512), 8, 4),
         },
     ),
 )

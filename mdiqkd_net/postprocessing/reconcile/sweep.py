@@ -28,7 +28,16 @@ from mdiqkd_net.postprocessing.reconcile.parameters import Profile, Schedule, sc
 ROUND_COST = 1e-4
 FRAME_BITS = 2**16
 SEED = 7
-LIMITS = ((0.02, 1.0348), (0.03, 1.0396), (0.05, 1.0498), (0.08, 1.0698), (0.14, 1.11))
+LIMITS = (
+    (0.005, 1.031),
+    (0.0075, 1.0335),
+    (0.02, 1.0348),
+    (0.03, 1.0396),
+    (0.04, 1.0478),
+    (0.05, 1.0498),
+    (0.08, 1.0692),
+    (0.14, 1.11),
+)
 
 
 class Trial(NamedTuple):

@@ -36,7 +36,7 @@ def test_the_choices_are_rows_that_were_printed(capsys):
 
 
 def test_the_limit_is_that_of_the_documentation():
-    assert [sweep.f_limit(q) for q in (0.001, 0.02, 0.08)] == [1.0348, 1.0348, 1.0698]
+    assert [sweep.f_limit(q) for q in (0.001, 0.02, 0.08)] == [1.031, 1.0348, 1.0692]
     assert sweep.f_limit(0.025) == pytest.approx(1.0372)
 
 
