@@ -33,15 +33,15 @@ class Figures:
 FIGURES: Final[Mapping[str, Figures]] = MappingProxyType(
     {
         "cascade": Figures(
-            ((0.02, 1.034), (0.03, 1.039), (0.05, 1.049), (0.08, 1.068), (0.11, 1.1)),
-            rounds=1200,
+            ((0.02, 1.035), (0.03, 1.039), (0.05, 1.05), (0.08, 1.07), (0.11, 1.1)),
+            rounds=900,
             batch_bits=1 << 23,
             bits_per_s=50e6,
             one_way=False,
         ),
         "cascade_low_rounds": Figures(
-            ((0.005, 1.04), (0.02, 1.051), (0.05, 1.064), (0.08, 1.085), (0.11, 1.11)),
-            rounds=280,
+            ((0.005, 1.043), (0.02, 1.054), (0.05, 1.065), (0.08, 1.087), (0.11, 1.11)),
+            rounds=220,
             batch_bits=1 << 23,
             bits_per_s=60e6,
             one_way=False,
