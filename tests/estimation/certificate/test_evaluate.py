@@ -1,8 +1,6 @@
 """From counts to a key length: exact, capped, and refused for all but the frozen case."""
 
 import math
-import sys
-import time
 from dataclasses import replace
 from fractions import Fraction
 
@@ -150,17 +148,3 @@ def test_the_checker_stands_before_every_evaluation(golden, golden_design):
     found = evaluate(golden, unreadable, frozen_digest="")
     assert found.key_length_bits == 0
     assert "canonical" in found.reason
-
-
-def test_evaluation_takes_less_than_50_microseconds(golden, golden_design):
-    if sys.gettrace() is not None:
-        pytest.skip("a traced run has no speed")
-    counts, digest = whole(golden), golden_design.digest()
-
-    def once():
-        start = time.perf_counter()
-        evaluate(golden, golden_design, counts, frozen_digest=digest)
-        return time.perf_counter() - start
-
-    once()
-    assert min(once() for _ in range(200)) < 50e-6
