@@ -12,8 +12,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh_tridiagonal
-from scipy.special import roots_legendre
 
 from mdiqkd_net.imperfections import NOISE_CUT
 
@@ -77,7 +75,7 @@ def gaussian(deviation: float, n: int = LEVELS) -> Law:
     """
     if deviation == 0.0:
         return STEADY
-    points, weights = roots_legendre(_FINE)
+    points, weights = np.polynomial.legendre.leggauss(_FINE)
     z = NOISE_CUT * points
     levels, probabilities = gauss_rule((z, weights * np.exp(-0.5 * z * z)), n)
     return 1.0 + deviation * levels, probabilities
@@ -125,5 +123,5 @@ def _gamma(shape: float, n: int = 24) -> Law:
 
 def _nodes(diagonal: Floats, beside: Floats) -> Law:
     """Levels and probabilities of a Gauss rule from its Jacobi matrix."""
-    levels, vectors = eigh_tridiagonal(diagonal, beside)
+    levels, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1))
     return np.asarray(levels, dtype=np.float64), np.asarray(vectors[0] ** 2, dtype=np.float64)

@@ -4,10 +4,8 @@ from typing import Final
 
 from mdiqkd_net.errors import DeviceError
 from mdiqkd_net.params import ReceiverParams
-from mdiqkd_net.physics.attacks import ATTACKS
 from mdiqkd_net.physics.detectors import detector_of
 from mdiqkd_net.physics.gates import Gates, check_untimed, gates_of
-from mdiqkd_net.physics.tagging import tagging_of
 
 AVAILABLE: Final = ("coincidence", "click", "tag")
 """Values of `receiver.level`, the fastest first."""
@@ -22,8 +20,12 @@ def check_level(receiver: ReceiverParams, pulse_rate_hz: float) -> Gates:
     """
     if receiver.level not in AVAILABLE:
         raise DeviceError(f"level: found {receiver.level!r}; allowed: {', '.join(AVAILABLE)}")
-    if receiver.attack is not None and receiver.attack not in ATTACKS:
-        raise DeviceError(f"attack: found {receiver.attack!r}; allowed: {', '.join(ATTACKS)}")
+    # Whoever reads a configuration comes here; compiled loops are loaded for those who need them.
+    if receiver.attack is not None:
+        from mdiqkd_net.physics.attacks import ATTACKS  # noqa: PLC0415
+
+        if receiver.attack not in ATTACKS:
+            raise DeviceError(f"attack: found {receiver.attack!r}; allowed: {', '.join(ATTACKS)}")
     gates = gates_of(receiver, pulse_rate_hz)
     if receiver.level != "click" and gates.recovery_pulses > 0.0:
         raise DeviceError(
@@ -31,6 +33,8 @@ def check_level(receiver: ReceiverParams, pulse_rate_hz: float) -> Gates:
             "allowed: 0, or the level click"
         )
     if receiver.level == "tag":
+        from mdiqkd_net.physics.tagging import tagging_of  # noqa: PLC0415
+
         tagging_of(receiver, pulse_rate_hz)
     else:
         check_untimed(receiver, pulse_rate_hz)
