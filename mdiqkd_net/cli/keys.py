@@ -24,7 +24,16 @@ if TYPE_CHECKING:
 _STATUS_COLUMNS = (
     "peer", "origin", "available", "held", "delivered", "bits", "surplus_bits"
 )  # fmt: skip
-_LIST_COLUMNS = ("key_id", "peer", "origin", "state", "size_bits", "block_no", "index")
+_LIST_COLUMNS = (
+    "key_id",
+    "peer",
+    "origin",
+    "state",
+    "size_bits",
+    "block_no",
+    "index",
+    "leak_model",
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

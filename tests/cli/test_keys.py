@@ -76,7 +76,7 @@ def test_list_shows_names_and_no_values(path, run):
     code, out, _ = run("list")
     assert code == 0
     lines = [line.split() for line in out.splitlines()[1:]]
-    assert [line[1:] for line in lines] == [
+    assert [line[1:7] for line in lines] == [
         ["bob", "simulated", "available", "256", "1", str(i)] for i in range(4)
     ]
     assert all(uuid.UUID(line[0]).version == 8 for line in lines)
@@ -84,6 +84,8 @@ def test_list_shows_names_and_no_values(path, run):
     rows = json.loads(as_json)
     assert [row["key_id"] for row in rows] == [line[0] for line in lines]
     assert {row["origin"] for row in rows} == {"simulated"}
+    # What the leak of its block assumes, and the standing of its proof, go with every key.
+    assert {" ".join(line[7:]) for line in lines} == {row["leak_model"] for row in rows}
     assert not any(value in out + as_json for value in values)
     assert run("list", "--state", "delivered")[1:] == ("", "no keys\n")
 
