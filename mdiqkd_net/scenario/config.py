@@ -99,9 +99,14 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for pair in pairs:
             self.link(pair)  # raises if the Bell states are impossible, or the users do not fit
         try:
-            check_level(self.receiver, self.pulse_rate_hz)
+            memory = check_level(self.receiver, self.pulse_rate_hz).memory
         except DeviceError as error:
             raise ValueError(f"receiver: {error}") from None
+        if memory >= self.n_pulses:
+            raise ValueError(
+                f"receiver: dead time: found {memory} pulses; allowed: less than the "
+                f"{self.n_pulses} of a block"
+            )
         if self.measured is not None and len(pairs) != 1:
             raise ValueError(
                 f"measured: found published counts for {len(pairs)} pairs; allowed: for one pair"

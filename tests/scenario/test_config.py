@@ -55,6 +55,10 @@ def test_what_cannot_be_run_is_refused_by_file_and_key(write_scenario, options, 
     ("line", "expected"),
     [
         (
+            "dead_time_s = 1e6",
+            "dead time: found 1000000000000000 pulses; allowed: less than the 1000000000 of a block",
+        ),
+        (
             'level = "tag"\ndark_rate_hz = 1e6',
             "receiver: dark_rate_hz: found 1e+06, with a dark_probability of 1e-07 in a gate",
         ),

@@ -22,7 +22,7 @@ node above.
 
 Blocks are of one level. `cuts` holds the level, START of the nodes of that level with an even
 number, and of those with an odd number, which differ at level 0 alone. Behind the index follow
-words that mark, in BLOCKS, the odd blocks of each row (level 1) or of the top (level 2); TODO is
+words that mark, in BLOCKS, the odd blocks of each row (level 1) or of the top (level 2); PENDING is
 scratch beside it. At level 0 they are read off the leaves.
 """
 
@@ -44,7 +44,7 @@ from mdiqkd_net.postprocessing.reconcile._jit import I32, U8, U64, Int, called, 
 
 ONE: Final = np.uint64(1)
 START, ODD, KEY, MARKS = range(4)
-BLOCKS, TODO = range(2)
+BLOCKS, PENDING = range(2)
 COLUMNS: Final = 4
 
 
@@ -176,10 +176,10 @@ def choose(nodes: U64, n_rows: Int, cuts: U64, items: I32) -> Int:
                 where = index + 1 + (row if level == 1 else 0)
                 if not seen & bit(where - index):
                     seen |= bit(where - index)
-                    nodes[where, TODO] = nodes[where, BLOCKS]
+                    nodes[where, PENDING] = nodes[where, BLOCKS]
                 block = bit(highest(up_to(cut, word if level == 1 else row)))
-                if nodes[where, TODO] & block:
-                    nodes[where, TODO] ^= block
+                if nodes[where, PENDING] & block:
+                    nodes[where, PENDING] ^= block
                     n += 1
     return n
 

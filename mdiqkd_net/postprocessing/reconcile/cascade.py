@@ -15,6 +15,7 @@ from mdiqkd_net.postprocessing.reconcile._permute import (
     random_words,
     tables,
 )
+from mdiqkd_net.postprocessing.reconcile.arguments import check_arguments
 from mdiqkd_net.postprocessing.reconcile.parameters import (
     N_CHECKS,
     Profile,
@@ -29,7 +30,6 @@ FRAME_GROUPS: Final = 16
 GROUP_FRAMES: Final = 16
 """As many frames share their checks, and a verification tag."""
 
-SEED_BYTES: Final = 32
 
 MAX_ROUNDS: Final = 1 << 14
 """Both users stop here; an honest batch needs hundreds, thousands with a wrong QBER."""
@@ -69,15 +69,7 @@ class Cascade:
         seed: bytes,
         schedule: Schedule | None = None,
     ) -> None:
-        if bits.ndim != 1 or bits.size == 0 or bits.dtype != np.uint8 or bits.max() > 1:
-            raise LocalProtocolError(
-                f"bits: found shape {bits.shape} of {bits.dtype}; "
-                "allowed: one axis of at least one uint8, each 0 or 1"
-            )
-        if len(seed) != SEED_BYTES:
-            raise LocalProtocolError(f"seed: found {len(seed)} bytes; allowed: {SEED_BYTES}")
-        if not (math.isfinite(qber) and 0.0 <= qber <= 1.0):
-            raise LocalProtocolError(f"qber: found {qber}; allowed: 0 to 1")
+        check_arguments(bits, qber, seed)
         self._corrects = corrects
         self._n_bits = bits.size
         n_padded = -(-bits.size // GROUP_BITS) * GROUP_BITS

@@ -12,6 +12,7 @@ from mdiqkd_net.errors import LocalProtocolError, RemoteProtocolError
 from mdiqkd_net.postprocessing.leak import binary_entropy
 from mdiqkd_net.postprocessing.reconcile import _ldpc_kernels
 from mdiqkd_net.postprocessing.reconcile._lanes import N_LANES
+from mdiqkd_net.postprocessing.reconcile.arguments import check_arguments
 from mdiqkd_net.postprocessing.reconcile.ldpc_code import build
 from mdiqkd_net.postprocessing.reconcile.ldpc_decoder import Decoder, lay_out
 
@@ -22,7 +23,6 @@ decode more slowly once they leave the cache."""
 COLUMNS: Final = 512
 """Columns of the base matrix that are aimed at."""
 
-SEED_BYTES: Final = 32
 
 QBER_MAX: Final = 0.15
 """Above it the syndrome is that for this rate: no code was designed for more."""
@@ -89,15 +89,7 @@ class Ldpc:
     def __init__(
         self, bits: NDArray[np.uint8], *, corrects: bool, qber: float, seed: bytes
     ) -> None:
-        if bits.ndim != 1 or bits.size == 0 or bits.dtype != np.uint8 or bits.max() > 1:
-            raise LocalProtocolError(
-                f"bits: found shape {bits.shape} of {bits.dtype}; "
-                "allowed: one axis of at least one uint8, each 0 or 1"
-            )
-        if len(seed) != SEED_BYTES:
-            raise LocalProtocolError(f"seed: found {len(seed)} bytes; allowed: {SEED_BYTES}")
-        if not (math.isfinite(qber) and 0.0 <= qber <= 1.0):
-            raise LocalProtocolError(f"qber: found {qber}; allowed: 0 to 1")
+        check_arguments(bits, qber, seed)
         self._bits = bits.copy()
         self._corrects = corrects
         n_frames = -(-bits.size // FRAME_BITS)
