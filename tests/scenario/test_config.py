@@ -56,7 +56,7 @@ def test_what_cannot_be_run_is_refused_by_file_and_key(write_scenario, options, 
     [
         (
             "dead_time_s = 1e6",
-            "dead time: found 1000000000000000 pulses; allowed: less than the 1000000000 of a block",
+            "dead time: found 1000000000000000 pulses; allowed: less than the 1000000000 of a",
         ),
         (
             'level = "tag"\ndark_rate_hz = 1e6',
