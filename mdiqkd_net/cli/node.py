@@ -4,6 +4,7 @@ Events go to stdout as JSON lines, the first when the node is ready; talk goes t
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Final
@@ -28,17 +29,19 @@ def run(args: argparse.Namespace) -> int:
     """Run the node; 0 when it was asked to stop."""
     from mdiqkd_net.runtime import config as configuration
     from mdiqkd_net.runtime.node import serve
+    from mdiqkd_net.runtime.world import RealWorld
     from mdiqkd_net.telemetry.events import Telemetry
 
+    world = RealWorld.of(os.environ)
     base = args.config.parent
     if args.role in RELAYS:
         from mdiqkd_net.runtime.charles import Charles
 
         relay = configuration.read(args.config, configuration.CharlesConfig)
         telemetry = Telemetry(relay.node, sys.stdout)
-        return serve(telemetry, Charles(relay, base, telemetry).run)
+        return serve(telemetry, Charles(relay, base, telemetry, world).run)
     from mdiqkd_net.runtime.endpoint import EndpointNode
 
     endpoint = configuration.read(args.config, configuration.EndpointConfig)
     telemetry = Telemetry(endpoint.node, sys.stdout)
-    return serve(telemetry, EndpointNode(endpoint, base, telemetry).run)
+    return serve(telemetry, EndpointNode(endpoint, base, telemetry, world).run)

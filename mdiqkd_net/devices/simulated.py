@@ -265,15 +265,23 @@ class LitReceiver:
             self._asked.popleft()
         self._optics.begin(segment)
 
-    def next_clicks(self) -> ClickBlock | None:
-        """Clicks of the next batch, or None after the last."""
+    def look_ahead(self) -> int:
+        """Ask about as many batches as may be asked about; returns how many answers are due.
+
+        `next_clicks` does this by itself. Whoever cannot let `collect` wait does it before, and
+        collects an answer in the meantime.
+        """
         while len(self._asked) < self._ahead:
             candidates = self._optics.next_candidates(self._max_candidates)
             if candidates is None:
                 break
             self._ask(candidates)
             self._asked.append(candidates)
-        if not self._asked:
+        return len(self._asked)
+
+    def next_clicks(self) -> ClickBlock | None:
+        """Clicks of the next batch, or None after the last."""
+        if not self.look_ahead():
             return None
         states = self._collect()
         return self._optics.detect(self._asked.popleft(), *states)

@@ -1,8 +1,6 @@
 """The accept loop of every listener: bounded, one bad connection never disturbs another."""
 
 import errno
-import secrets
-import ssl
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -12,6 +10,7 @@ from mdiqkd_net.errors import ProtocolError, RemoteProtocolError, WireError
 from mdiqkd_net.protocol.handshake import Expected, RoleName
 from mdiqkd_net.runtime.link import Link, secure
 from mdiqkd_net.runtime.node import leaves
+from mdiqkd_net.runtime.world import Credentials
 
 MAX_CONNECTIONS: Final = 256
 NO_DESCRIPTORS_S: Final = 0.5
@@ -20,9 +19,10 @@ Report = Callable[..., None]
 
 
 async def accept(
-    listener: trio.SocketListener,
+    listener: trio.abc.Listener[trio.abc.Stream],
     *,
-    context: ssl.SSLContext,
+    credentials: Credentials,
+    entropy: Callable[[int], bytes],
     node: str,
     role: RoleName,
     expected: Expected,
@@ -35,16 +35,16 @@ async def accept(
     """
     limit = trio.CapacityLimiter(MAX_CONNECTIONS)
 
-    async def handle(stream: trio.SocketStream) -> None:
+    async def handle(stream: trio.abc.Stream) -> None:
         async with limit, stream:
             try:
                 link = await secure(
                     stream,
-                    context,
+                    credentials,
                     node=node,
                     role=role,
                     expected=expected,
-                    entropy=secrets.token_bytes,
+                    entropy=entropy,
                     server_side=True,
                 )
             except (ProtocolError, WireError) as error:

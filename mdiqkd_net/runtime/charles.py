@@ -1,6 +1,5 @@
 """The relay node: links of users, the light plane, one task that owns the core."""
 
-import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -15,11 +14,11 @@ from mdiqkd_net.errors import DeviceError, LocalProtocolError, RemoteProtocolErr
 from mdiqkd_net.protocol.effects import AwaitArmed, Effect, Report, Send, StartLight, StopLight
 from mdiqkd_net.protocol.handshake import Expected, RoleName
 from mdiqkd_net.protocol.relay import Relay
-from mdiqkd_net.runtime import sockets, tls
 from mdiqkd_net.runtime.accepting import accept
 from mdiqkd_net.runtime.config import CharlesConfig
 from mdiqkd_net.runtime.link import Link
 from mdiqkd_net.runtime.optical import LightPlane
+from mdiqkd_net.runtime.world import World
 from mdiqkd_net.telemetry.events import Telemetry
 
 ARMING_S: Final = 30.0
@@ -27,6 +26,7 @@ ARMING_S: Final = 30.0
 
 Job = Callable[[], list[Effect]]
 Serve = Callable[[Link], Awaitable[None]]
+Listener = trio.abc.Listener[trio.abc.Stream]
 
 
 @dataclass(slots=True)
@@ -39,20 +39,21 @@ class _Measurement:
 class Charles:
     """The shell around the relay core. Build it, then await `run`."""
 
-    def __init__(self, config: CharlesConfig, base: Path, telemetry: Telemetry) -> None:
+    def __init__(
+        self, config: CharlesConfig, base: Path, telemetry: Telemetry, world: World
+    ) -> None:
         self._config = config
         self._base = base
         self._telemetry = telemetry
+        self._world = world
         self._core = Relay(
             pulse_rate_hz=config.pulse_rate_hz,
             segment_pulses=config.segment_pulses,
-            entropy=secrets.token_bytes,
-            key=Ed25519PrivateKey.generate(),
+            entropy=world.entropy,
+            key=Ed25519PrivateKey.from_private_bytes(world.entropy(32)),
         )
         self._links: dict[str, Link] = {}
-        self._light = LightPlane(
-            config.device, secrets.token_bytes, pulse_rate_hz=config.pulse_rate_hz
-        )
+        self._light = LightPlane(config.device, world, pulse_rate_hz=config.pulse_rate_hz)
         self._measurement: _Measurement | None = None
         # One lock in place of one inbox: jobs of the core run one after another, in a thread.
         self._turn = trio.Lock()
@@ -63,17 +64,13 @@ class Charles:
         Raises:
             ConfigError: Certificates or addresses that cannot be used.
         """
-        server, _ = tls.contexts(self._config.tls, self._base)
-        users = await sockets.listen(self._config.listen, "listen")
-        light = await sockets.listen(self._config.device.light_listen, "device.light_listen")
-        self._telemetry.emit(
-            "ready",
-            role="charles",
-            listen=sockets.address_of(users),
-            light_listen=sockets.address_of(light),
-        )
+        config, world = self._config, self._world
+        credentials = world.credentials(config.tls, self._base)
+        users, address = await world.listen(config.listen, "listen")
+        light, light_address = await world.listen(config.device.light_listen, "device.light_listen")
+        self._telemetry.emit("ready", role="charles", listen=address, light_listen=light_address)
         async with trio.open_nursery() as nursery:
-            listeners: tuple[tuple[trio.SocketListener, RoleName, RoleName, Serve], ...] = (
+            listeners: tuple[tuple[Listener, RoleName, RoleName, Serve], ...] = (
                 (users, "relay", "endpoint", partial(self._serve_user, nursery)),
                 (light, "receiver", "transmitter", self._light.serve),
             )
@@ -82,8 +79,9 @@ class Charles:
                     partial(
                         accept,
                         listener,
-                        context=server,
-                        node=self._config.node,
+                        credentials=credentials,
+                        entropy=world.entropy,
+                        node=config.node,
                         role=role,
                         expected=Expected(peer_role),
                         serve=serve,
@@ -106,7 +104,7 @@ class Charles:
 
     async def _do(self, nursery: trio.Nursery, job: Job) -> None:
         async with self._turn:
-            for effect in await trio.to_thread.run_sync(job):
+            for effect in await self._world.in_thread(job):
                 self._perform(nursery, effect)
 
     def _perform(self, nursery: trio.Nursery, effect: Effect) -> None:

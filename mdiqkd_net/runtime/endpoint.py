@@ -1,7 +1,5 @@
 """A user's node: a relay link, a light link, and for every peer a link, a core and a task."""
 
-import secrets
-import ssl
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
@@ -19,7 +17,7 @@ from mdiqkd_net.errors import (
 from mdiqkd_net.keys.pads import PadFile
 from mdiqkd_net.keys.store import KeyStore
 from mdiqkd_net.protocol.handshake import Expected
-from mdiqkd_net.runtime import sockets, tls
+from mdiqkd_net.runtime import sockets
 from mdiqkd_net.runtime.accepting import accept, attend
 from mdiqkd_net.runtime.config import (
     EndpointConfig,
@@ -31,6 +29,7 @@ from mdiqkd_net.runtime.designs import analysis_of, frozen_path
 from mdiqkd_net.runtime.link import Link, secure
 from mdiqkd_net.runtime.optical import Transmitter
 from mdiqkd_net.runtime.pair import Pair
+from mdiqkd_net.runtime.world import Credentials, World
 from mdiqkd_net.telemetry.events import Telemetry
 from mdiqkd_net.wire.codec import decode
 from mdiqkd_net.wire.messages import Message, PairReady
@@ -83,12 +82,15 @@ class RelayLink:
 class EndpointNode:
     """The shell around a user's cores. Build it, then await `run`."""
 
-    def __init__(self, config: EndpointConfig, base: Path, telemetry: Telemetry) -> None:
+    def __init__(
+        self, config: EndpointConfig, base: Path, telemetry: Telemetry, world: World
+    ) -> None:
         self._config = config
         self._base = base
         self._telemetry = telemetry
+        self._world = world
         self._relay = RelayLink()
-        self._transmitter = Transmitter()
+        self._transmitter = Transmitter(world)
         self._pairs: dict[str, Pair] = {}
         self._has_all_keys = False
         _check(config)
@@ -101,13 +103,13 @@ class EndpointNode:
             RemoteProtocolError: The relay, or every peer, cannot be worked with.
         """
         config = self._config
-        server, client = tls.contexts(config.tls, self._base)
+        credentials = self._world.credentials(config.tls, self._base)
         analyses = {peer.node: analysis_of(config, peer, self._base) for peer in config.peers}
         with ExitStack() as stack:
             store = stack.enter_context(
-                await trio.to_thread.run_sync(KeyStore.open, self._base / config.store)
+                await self._world.in_thread(KeyStore.open, self._base / config.store)
             )
-            entropy = stack.enter_context(closing(_entropy(config, self._base)))
+            entropy = stack.enter_context(closing(self._entropy()))
             for peer in config.peers:
                 pads = PadFile.open(self._base / peer.pads, config.node, peer.node)
                 self._pairs[peer.node] = Pair(
@@ -121,13 +123,14 @@ class EndpointNode:
                     emit=self._telemetry.emit,
                     analysis=analyses[peer.node],
                     frozen=frozen_path(self._base / config.store),
+                    world=self._world,
                 )
-            listener = await sockets.listen(config.listen, "listen")
-            self._telemetry.emit("ready", role="endpoint", listen=sockets.address_of(listener))
-            await self._serve(listener, server, client)
+            listener, address = await self._world.listen(config.listen, "listen")
+            self._telemetry.emit("ready", role="endpoint", listen=address)
+            await self._serve(listener, credentials)
 
     async def _serve(
-        self, listener: trio.SocketListener, server: ssl.SSLContext, client: ssl.SSLContext
+        self, listener: trio.abc.Listener[trio.abc.Stream], credentials: Credentials
     ) -> None:
         config = self._config
         async with trio.open_nursery() as nursery:
@@ -136,7 +139,8 @@ class EndpointNode:
                 partial(
                     accept,
                     listener,
-                    context=server,
+                    credentials=credentials,
+                    entropy=self._world.entropy,
                     node=config.node,
                     role="endpoint",
                     expected=accepted,
@@ -144,11 +148,11 @@ class EndpointNode:
                     report=self._telemetry.emit,
                 )
             )
-            nursery.start_soon(self._keep_relay, client)
-            nursery.start_soon(self._keep_light, client)
+            nursery.start_soon(self._keep_relay, credentials)
+            nursery.start_soon(self._keep_light, credentials)
             for peer in config.peers:
                 if peer.node < config.node:
-                    nursery.start_soon(self._dial_peer, peer, client)
+                    nursery.start_soon(self._dial_peer, peer, credentials)
             await self._relay.up.wait()
             await self._transmitter.up.wait()
             async with trio.open_nursery() as working:
@@ -158,6 +162,14 @@ class EndpointNode:
             self._has_all_keys = True
             await trio.sleep_forever()
 
+    def _entropy(self) -> EntropySource:
+        source = self._config.entropy
+        if isinstance(source, SystemEntropyConfig):
+            return self._world.entropy
+        if isinstance(source, FileEntropyConfig):
+            return ENTROPY_SOURCES["file"](self._base / source.path)
+        return ENTROPY_SOURCES["device"](self._base / source.path, source.timeout_s)
+
     def _require_some_success(self) -> None:
         failures = [pair.failure for pair in self._pairs.values()]
         if failures and all(failures):
@@ -166,20 +178,25 @@ class EndpointNode:
     async def _serve_peer(self, link: Link) -> None:
         await self._pairs[link.node].serve(link)
 
-    async def _dial_peer(self, peer: Peer, client: ssl.SSLContext) -> None:
+    async def _dial_peer(self, peer: Peer, credentials: Credentials) -> None:
         pair = self._pairs[peer.node]
         try:
             link = await self._dial(
-                str(peer.address), f"peers.{peer.node}", Expected("endpoint", [peer.node]), client
+                str(peer.address),
+                f"peers.{peer.node}",
+                Expected("endpoint", [peer.node]),
+                credentials,
             )
         except (ProtocolError, WireError) as error:
             pair.fail(f"{peer.node}: {error}")
             return
         await attend(link, pair.serve, self._telemetry.emit)
 
-    async def _keep_relay(self, client: ssl.SSLContext) -> None:
+    async def _keep_relay(self, credentials: Credentials) -> None:
         relay = self._config.relay
-        link = await self._dial(relay.address, "relay", Expected("relay", [relay.node]), client)
+        link = await self._dial(
+            relay.address, "relay", Expected("relay", [relay.node]), credentials
+        )
         ended = await attend(link, partial(self._relay.serve, self._pairs), self._telemetry.emit)
         self._miss(f"relay {relay.node} ({relay.address}): {ended}")
 
@@ -188,10 +205,10 @@ class EndpointNode:
         if not self._has_all_keys:
             raise RemoteProtocolError(what)
 
-    async def _keep_light(self, client: ssl.SSLContext) -> None:
+    async def _keep_light(self, credentials: Credentials) -> None:
         address, relay = self._config.light, self._config.relay.node
         link = await self._dial(
-            address, "light", Expected("receiver", [relay]), client, transmitter=True
+            address, "light", Expected("receiver", [relay]), credentials, transmitter=True
         )
         self._transmitter.connected(link)
         ended = await attend(link, self._transmitter.serve, self._telemetry.emit)
@@ -202,34 +219,25 @@ class EndpointNode:
         address: str,
         key: str,
         expected: Expected,
-        client: ssl.SSLContext,
+        credentials: Credentials,
         *,
         transmitter: bool = False,
     ) -> Link:
-        stream = await sockets.dial(address, key, self._config.patience_s)
+        stream = await sockets.dial(address, key, self._config.patience_s, self._world.connect)
         try:
             return await secure(
                 stream,
-                client,
+                credentials,
                 node=self._config.node,
                 role="transmitter" if transmitter else "endpoint",
                 expected=expected,
-                entropy=secrets.token_bytes,
+                entropy=self._world.entropy,
                 server_side=False,
             )
         except (ProtocolError, WireError) as error:
             text = f"{key} ({address}): {error}"
             code = getattr(error, "abort_code", sockets.UNREACHABLE)
             raise RemoteProtocolError(text, code) from None
-
-
-def _entropy(config: EndpointConfig, base: Path) -> EntropySource:
-    source = config.entropy
-    if isinstance(source, SystemEntropyConfig):
-        return ENTROPY_SOURCES["system"]()
-    if isinstance(source, FileEntropyConfig):
-        return ENTROPY_SOURCES["file"](base / source.path)
-    return ENTROPY_SOURCES["device"](base / source.path, source.timeout_s)
 
 
 def _check(config: EndpointConfig) -> None:

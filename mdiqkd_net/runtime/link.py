@@ -1,6 +1,5 @@
 """One authenticated connection: TLS, greeting, frames in, frames out."""
 
-import ssl
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -9,8 +8,7 @@ import trio
 
 from mdiqkd_net.errors import RemoteProtocolError
 from mdiqkd_net.protocol.handshake import Expected, RoleName, greet, welcome
-from mdiqkd_net.runtime.secure import SecureStream
-from mdiqkd_net.runtime.tls import certified_node
+from mdiqkd_net.runtime.world import Channel, Credentials
 from mdiqkd_net.wire.codec import CAPS, decode, encode
 from mdiqkd_net.wire.frames import Frame, FrameReader, Sequencer
 from mdiqkd_net.wire.messages import Error, Message
@@ -28,7 +26,7 @@ class Link:
     `sequencer` numbers what the holder of the link seals; see `Sequencer`.
     """
 
-    def __init__(self, stream: SecureStream, node: str) -> None:
+    def __init__(self, stream: Channel, node: str) -> None:
         self._stream = stream
         self.node = node
         self.sequencer = Sequencer()
@@ -65,7 +63,7 @@ class Link:
         async for data in self._to_send:
             try:
                 await self._stream.send_all(data)
-            except (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError):
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
                 raise self._lost() from None
             self._pending -= len(data)
             self._waiting.unpark_all()
@@ -123,7 +121,7 @@ class Link:
     async def _receive(self) -> bytes:
         try:
             data = await self._stream.receive()
-        except (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError):
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise self._lost() from None
         self.n_bytes += len(data)
         return data
@@ -138,8 +136,8 @@ class Link:
 
 
 async def secure(
-    stream: trio.SocketStream,
-    context: ssl.SSLContext,
+    stream: trio.abc.Stream,
+    credentials: Credentials,
     *,
     node: str,
     role: RoleName,
@@ -147,32 +145,22 @@ async def secure(
     entropy: Callable[[int], bytes],
     server_side: bool,
 ) -> Link:
-    """TLS and greeting on a fresh connection.
+    """Encryption and greeting on a fresh connection.
 
     Raises:
         RemoteProtocolError: No TLS, no answer in time, or another node than expected.
         WireError: Not a Hello, or a certificate that names no node.
     """
-    tls = SecureStream(stream, context, server_side=server_side)
     try:
         with trio.fail_after(HANDSHAKE_S):
-            await tls.do_handshake()
-            link = Link(tls, certified_node(tls.certificate))
+            link = Link(*await credentials.secure(stream, server_side=server_side))
             await link.greet(node, role, expected, entropy)
     except BaseException as error:
-        await tls.aclose_forcefully()
+        await trio.aclose_forcefully(stream)
         if isinstance(error, trio.TooSlowError):
             why = f"no handshake within {HANDSHAKE_S:g} s"
             raise RemoteProtocolError(why, LINK_LOST) from None
-        if isinstance(error, trio.BrokenResourceError | ssl.SSLError):
-            raise RemoteProtocolError(f"TLS: {_reason(error)}", LINK_LOST) from None
+        if isinstance(error, trio.BrokenResourceError):
+            raise RemoteProtocolError(f"TLS: {error}", LINK_LOST) from None
         raise
     return link
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"certificate refused: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        return f"refused by the other side ({error.reason})"
-    return "the other side hung up"

@@ -6,13 +6,12 @@ would not. Its answers go into the simulated receiver, behind the interface of a
 core sees clicks. Keys from such light are labelled "simulated".
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 import numpy as np
 import trio
-import trio.from_thread
 from numpy.typing import NDArray
 
 from mdiqkd_net.blocks import ClickBlock, Segment
@@ -24,6 +23,7 @@ from mdiqkd_net.physics.pair_optics import Arm, PairOptics, pair_optics
 from mdiqkd_net.protocol.light import SessionLight, peer_source, source_settings
 from mdiqkd_net.runtime.config import SimulatedDevice
 from mdiqkd_net.runtime.link import Link
+from mdiqkd_net.runtime.world import World
 from mdiqkd_net.wire import bulk
 from mdiqkd_net.wire.codec import decode, encode
 from mdiqkd_net.wire.frames import Frame
@@ -34,11 +34,15 @@ BATCH: Final = 1 << 17
 """Candidates asked for at once: enough that the cost of a message vanishes."""
 UNKNOWN_SESSION: Final = 0x0302
 
+States = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+"""What two users say that they sent at the pulses of a question."""
+
 
 class Transmitter:
     """A user's end of the light link: answers for the sessions that are armed."""
 
-    def __init__(self) -> None:
+    def __init__(self, world: World) -> None:
+        self._world = world
         self._sessions: dict[bytes, SessionLight] = {}
         self._bytes: Counter[bytes] = Counter()
         self._link: Link | None = None
@@ -77,7 +81,7 @@ class Transmitter:
         """
         while frame := await link.next_frame():
             link.sequencer.accept(frame)
-            session, answer = await trio.to_thread.run_sync(self._answer, frame)
+            session, answer = await self._world.in_thread(self._answer, frame)
             self._bytes[session] += len(frame.raw) + link.tell(answer)
             await link.drained()
 
@@ -107,11 +111,12 @@ class LightPlane:
     def __init__(
         self,
         device: SimulatedDevice,
-        entropy: Callable[[int], bytes],
+        world: World,
         *,
         pulse_rate_hz: float = 1e9,
     ) -> None:
         self._device = device
+        self._world = world
         self._pulse_rate_hz = pulse_rate_hz
         # The arms drift while light runs, from the first session of this node on.
         self._light_s = 0.0
@@ -121,7 +126,7 @@ class LightPlane:
         self._answers: dict[str, trio.MemoryReceiveChannel[Light]] = {}
         self._changed = trio.Condition()
         # A physics seed is public; without one every run is another sample.
-        self._seed = int.from_bytes(entropy(8), "big") if device.seed is None else device.seed
+        self._seed = int.from_bytes(world.entropy(8), "big") if device.seed is None else device.seed
 
     async def serve(self, link: Link) -> None:
         """Read one transmitter's messages until it goes.
@@ -176,6 +181,8 @@ class LightPlane:
         number, self._n_sessions = self._n_sessions, self._n_sessions + 1
         arms = self._arm(session, users[0]), self._arm(session, users[1])
         nominal = pair_optics(self._device.receiver, arms, pulse_rate_hz=self._pulse_rate_hz)
+        questions: deque[bytes] = deque()
+        answers: deque[States] = deque()
         receiver = LitReceiver(
             SimulatedReceiver(
                 receiver=nominal.receiver,
@@ -186,15 +193,19 @@ class LightPlane:
                 seed=(self._seed, number),
                 pulse_rate_hz=self._pulse_rate_hz,
             ),
-            ask=lambda candidates: self._ask(session, users, candidates),
-            collect=lambda: trio.from_thread.run(self._collect, session, users),
+            ask=lambda candidates: questions.append(_question(session, candidates)),
+            collect=answers.popleft,
             max_candidates=BATCH,
         )
         for segment in segments:
             # Drifting arms make new tables here, which takes its time.
-            await trio.to_thread.run_sync(receiver.begin, segment)
-            while clicks := await trio.to_thread.run_sync(receiver.next_clicks):
-                await deliver(clicks)
+            await self._world.in_thread(receiver.begin, segment)
+            while await self._world.in_thread(receiver.look_ahead):
+                while questions:
+                    await self._post(users, questions.popleft())
+                answers.append(await self._collect(session, users))
+                if clicks := await self._world.in_thread(receiver.next_clicks):
+                    await deliver(clicks)
             self._light_s += segment.n_pulses / self._pulse_rate_hz
 
     def _arm(self, session: bytes, user: str) -> Arm:
@@ -231,31 +242,13 @@ class LightPlane:
                 "is `light` set in their configuration?"
             )
 
-    def _ask(self, session: bytes, users: tuple[str, str], candidates: Candidates) -> None:
-        """In the receiver's thread: ask both users about a batch."""
-        asked = candidates.asked
-        # The pulse before the first candidate may belong to the batch before.
-        base = min(candidates.n_before, int(asked[0])) if asked.size else candidates.n_before
-        before = np.concatenate([[base - 1], asked[:-1]])
-        gaps = asked - before[: asked.size] - 1
-        ask = LightAsk(
-            base=base,
-            gaps=bulk.pack_unsigned(gaps),
-            segment=candidates.segment,
-            session=session,
-        )
-        body = encode(ask)
-        trio.from_thread.run(self._post, users, body)
-
     async def _post(self, users: tuple[str, str], body: bytes) -> None:
         for user in users:
             link = self._link_of(user)
             link.send(link.sequencer.seal(LightAsk.TYPE, body).raw)
             await link.drained()
 
-    async def _collect(
-        self, session: bytes, users: tuple[str, str]
-    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    async def _collect(self, session: bytes, users: tuple[str, str]) -> States:
         answers: list[NDArray[np.uint8]] = []
         for user in users:
             self._link_of(user)
@@ -273,3 +266,16 @@ class LightPlane:
         if link is None:
             raise DeviceError(f"the transmitter of {user} went away")
         return link
+
+
+def _question(session: bytes, candidates: Candidates) -> bytes:
+    asked = candidates.asked
+    # The pulse before the first candidate may belong to the batch before.
+    base = min(candidates.n_before, int(asked[0])) if asked.size else candidates.n_before
+    before = np.concatenate([[base - 1], asked[:-1]])
+    gaps = asked - before[: asked.size] - 1
+    return encode(
+        LightAsk(
+            base=base, gaps=bulk.pack_unsigned(gaps), segment=candidates.segment, session=session
+        )
+    )

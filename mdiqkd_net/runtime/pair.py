@@ -35,6 +35,7 @@ from mdiqkd_net.runtime.config import EndpointConfig, Peer
 from mdiqkd_net.runtime.designs import store_digest
 from mdiqkd_net.runtime.link import Link
 from mdiqkd_net.runtime.optical import Transmitter
+from mdiqkd_net.runtime.world import World, durably
 from mdiqkd_net.wire.frames import Frame
 from mdiqkd_net.wire.messages import Message
 
@@ -66,6 +67,7 @@ class Pair:
         emit: Callable[..., None],
         analysis: Analysis,
         frozen: Path,
+        world: World,
     ) -> None:
         self._config = config
         self._peer = peer
@@ -77,6 +79,7 @@ class Pair:
         self._emit = emit
         self._analysis = analysis
         self._frozen = frozen
+        self._world = world
         self._inbox, self._to_handle = trio.open_memory_channel[tuple[bool, Frame]](INBOX_FRAMES)
         self._link: Link | None = None
         self._linked = trio.Event()
@@ -176,7 +179,7 @@ class Pair:
                 return
             handle = core.receive_peer if from_peer else core.receive_relay
             try:
-                await self._perform(core, await trio.to_thread.run_sync(handle, frame))
+                await self._perform(core, await self._world.in_thread(handle, frame))
             except (ProtocolError, WireError) as error:
                 culprit = self._peer.node if from_peer else "the relay"
                 self.failure = f"{culprit}: {error}"
@@ -220,16 +223,16 @@ class Pair:
                 case Disarm(session=session):
                     self._transmitter.disarm(session)
                 case Hold():
-                    await trio.to_thread.run_sync(self._hold, effect)
+                    await durably(self._world, "hold", self._hold, effect)
                 case Freeze():
-                    await trio.to_thread.run_sync(store_digest, self._frozen, effect)
+                    await durably(self._world, "freeze", store_digest, self._frozen, effect)
                 case Release(block_id=block_id):
-                    await trio.to_thread.run_sync(self._store.release, block_id)
+                    await durably(self._world, "release", self._store.release, block_id)
                 case Discard(block_id=block_id):
-                    await trio.to_thread.run_sync(self._store.discard, block_id)
+                    await durably(self._world, "discard", self._store.discard, block_id)
                 case Resume():
                     await trio.lowlevel.checkpoint()  # the writer takes what was queued
-                    await self._perform(core, await trio.to_thread.run_sync(core.resume))
+                    await self._perform(core, await self._world.in_thread(core.resume))
                 case Finished():
                     self._n_ended += 1
                     if core.blocks_left and not self.failure:
@@ -247,6 +250,7 @@ class Pair:
             origin=effect.key.origin,
             eps=effect.eps,
             leak_model=effect.leak_model,
+            created_utc=self._world.utc_now().isoformat(timespec="seconds"),
         )
         self._n_keys = self._store.hold(meta, effect.key)
 

@@ -1,4 +1,4 @@
-"""TLS over a TCP stream, by memory BIOs, in large strides.
+"""TLS over a stream, by memory BIOs, in large strides.
 
 `trio.SSLStream` does the same and more, but hands over one TLS record of 16 KiB at a time, which at
 the hundreds of megabytes per second of simulated light costs more than the light itself. The
@@ -7,6 +7,8 @@ OpenSSL may want to send of its own (a key update's answer) goes out with the ne
 """
 
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import trio
@@ -15,15 +17,10 @@ STRIDE_BYTES: Final = 1 << 18
 
 
 class SecureStream:
-    """One side of a TLS connection. One task may send while another receives.
-
-    Raises:
-        ssl.SSLError: From every call, when the peer breaks TLS or refuses us.
-        trio.BrokenResourceError, trio.ClosedResourceError: The connection is gone.
-    """
+    """One side of a TLS connection, a `Channel` after `do_handshake`."""
 
     def __init__(
-        self, transport: trio.SocketStream, context: ssl.SSLContext, *, server_side: bool
+        self, transport: trio.abc.Stream, context: ssl.SSLContext, *, server_side: bool
     ) -> None:
         self._transport = transport
         self._incoming = ssl.MemoryBIO()
@@ -31,20 +28,25 @@ class SecureStream:
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=server_side)
 
     async def do_handshake(self) -> None:
-        """Agree on keys and check certificates, in both directions."""
-        while True:
-            try:
-                self._tls.do_handshake()
-            except ssl.SSLWantReadError:
-                await self._flush()
-                if not await self._fill():
-                    raise trio.BrokenResourceError("hung up during the handshake") from None
-            except ssl.SSLError:
-                await self._flush()  # the alert tells the peer why
-                raise
-            else:
-                await self._flush()
-                return
+        """Agree on keys and check certificates, in both directions.
+
+        Raises:
+            trio.BrokenResourceError: That is not possible; the text says why.
+        """
+        with _explained():
+            while True:
+                try:
+                    self._tls.do_handshake()
+                except ssl.SSLWantReadError:
+                    await self._flush()
+                    if not await self._fill():
+                        raise trio.BrokenResourceError from None
+                except ssl.SSLError:
+                    await self._flush()  # the alert tells the peer why
+                    raise
+                else:
+                    await self._flush()
+                    return
 
     @property
     def certificate(self) -> dict[str, object] | None:
@@ -53,23 +55,25 @@ class SecureStream:
 
     async def send_all(self, data: bytes) -> None:
         """Encrypt and send."""
-        self._tls.write(data)
-        await self._flush()
+        with _explained():
+            self._tls.write(data)
+            await self._flush()
 
     async def receive(self) -> bytes:
         """Wait for bytes and return all that have come; empty at the end of the stream."""
-        while True:
-            records: list[bytes] = []
-            try:
-                while record := self._tls.read(STRIDE_BYTES):
-                    records.append(record)
-            except ssl.SSLWantReadError:
-                if not records and not await self._fill():
-                    return b""
-            except ssl.SSLZeroReturnError:
-                return b"".join(records)
-            if records:
-                return b"".join(records)
+        with _explained():
+            while True:
+                records: list[bytes] = []
+                try:
+                    while record := self._tls.read(STRIDE_BYTES):
+                        records.append(record)
+                except ssl.SSLWantReadError:
+                    if not records and not await self._fill():
+                        return b""
+                except ssl.SSLZeroReturnError:
+                    return b"".join(records)
+                if records:
+                    return b"".join(records)
 
     async def aclose_forcefully(self) -> None:
         """Close at once."""
@@ -83,3 +87,16 @@ class SecureStream:
         data = await self._transport.receive_some(STRIDE_BYTES)
         self._incoming.write(data)
         return bool(data)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what breaks a connection into one kind of error, with a text for people."""
+    try:
+        yield
+    except ssl.SSLCertVerificationError as error:
+        raise trio.BrokenResourceError(f"certificate refused: {error.verify_message}") from None
+    except ssl.SSLError as error:
+        raise trio.BrokenResourceError(f"refused by the other side ({error.reason})") from None
+    except trio.BrokenResourceError:
+        raise trio.BrokenResourceError("the other side hung up") from None

@@ -1,7 +1,9 @@
 """Where nodes listen and whom they dial."""
 
 import errno
+import math
 import socket
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
@@ -13,6 +15,9 @@ RETRY_S: Final = 0.1
 MAX_RETRY_S: Final = 2.0
 UNREACHABLE: Final = 0x0404
 _INHERITED: Final = "fd://"
+
+Connect = Callable[[str, str], Awaitable[trio.abc.Stream]]
+"""One attempt to connect to an address; the key of the configuration is for errors."""
 
 
 def parse_address(address: str, key: str) -> tuple[str, int]:
@@ -71,19 +76,32 @@ def address_of(listener: trio.SocketListener) -> str:
     return f"{host}:{port}"
 
 
-async def dial(address: str, key: str, patience_s: float) -> trio.SocketStream:
+async def connect(address: str, key: str) -> trio.SocketStream:
+    """Try once to connect by TCP.
+
+    Raises:
+        ConfigError: No address.
+        OSError: Nobody answers.
+    """
+    host, port = parse_address(address, key)
+    # One address of the host after the other, however long that takes.
+    return await trio.open_tcp_stream(host, port, happy_eyeballs_delay=math.inf)
+
+
+async def dial(
+    address: str, key: str, patience_s: float, connect: Connect = connect
+) -> trio.abc.Stream:
     """Connect, again and again while the other side is not there yet.
 
     Raises:
         RemoteProtocolError: It did not come within `patience_s`.
     """
-    host, port = parse_address(address, key)
     wait_s = RETRY_S
     why = "no answer"
     with trio.move_on_after(patience_s):
         while True:
             try:
-                return await trio.open_tcp_stream(host, port, happy_eyeballs_delay=patience_s)
+                return await connect(address, key)
             except OSError as error:
                 why = str(error.__cause__ or error)
             await trio.sleep(wait_s)  # back-off between attempts, bounded by the deadline above

@@ -8,10 +8,35 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import trio
+
 from mdiqkd_net.errors import AuthenticationError, ConfigError
 from mdiqkd_net.runtime.config import Tls
+from mdiqkd_net.runtime.secure import SecureStream
 
 URN: Final = "urn:mdiqkd:node:"
+
+
+class Certificates:
+    """The `Credentials` of a real node."""
+
+    def __init__(self, server: ssl.SSLContext, client: ssl.SSLContext) -> None:
+        self._server = server
+        self._client = client
+
+    async def secure(
+        self, stream: trio.abc.Stream, *, server_side: bool
+    ) -> tuple[SecureStream, str]:
+        """TLS over a fresh connection; also the node id in the peer's certificate.
+
+        Raises:
+            trio.BrokenResourceError: No TLS, or a certificate is refused.
+            AuthenticationError: The certificate names no node.
+        """
+        context = self._server if server_side else self._client
+        channel = SecureStream(stream, context, server_side=server_side)
+        await channel.do_handshake()
+        return channel, certified_node(channel.certificate)
 
 
 def contexts(tls: Tls, base: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:

@@ -15,6 +15,7 @@ from mdiqkd_net.protocol.handshake import Expected
 from mdiqkd_net.runtime import sockets, tls
 from mdiqkd_net.runtime.accepting import accept, attend
 from mdiqkd_net.runtime.link import secure
+from mdiqkd_net.runtime.world import RealWorld
 from mdiqkd_net.wire import messages as m
 
 NOWHERE = Path()
@@ -23,8 +24,8 @@ NOWHERE = Path()
 class Server:
     """Listens as alice; keeps what comes in."""
 
-    def __init__(self, context, expected):
-        self.context, self.expected = context, expected
+    def __init__(self, credentials, expected):
+        self.credentials, self.expected = credentials, expected
         self.frames, self.events, self.got_frame = [], [], trio.Event()
 
     async def start(self, nursery):
@@ -34,7 +35,8 @@ class Server:
             partial(
                 accept,
                 self.listener,
-                context=self.context,
+                credentials=self.credentials,
+                entropy=secrets.token_bytes,
                 node="alice",
                 role="endpoint",
                 expected=self.expected,
@@ -57,12 +59,12 @@ ALICE = Expected("endpoint", ["alice"])
 
 
 @contextlib.asynccontextmanager
-async def connected(server, context, expected=ALICE, node="bob"):
+async def connected(server, credentials, expected=ALICE, node="bob"):
     """A link as `node`, with its writer; closed at the end."""
     stream = await sockets.dial(server.address, "test", 5.0)
     link = await secure(
         stream,
-        context,
+        credentials,
         node=node,
         role="endpoint",
         expected=expected,
@@ -86,21 +88,19 @@ async def read_to_the_end(link):
 
 
 @pytest.fixture
-async def server(tls_contexts, nursery):
-    made = Server(tls_contexts("alice")[0], Expected("endpoint", ["bob"]))
+async def server(credentials, nursery):
+    made = Server(credentials("alice"), Expected("endpoint", ["bob"]))
     await made.start(nursery)
     return made
 
 
 @pytest.fixture
-def tls_contexts(tls):
-    from mdiqkd_net.runtime.tls import contexts
-
-    return lambda node: contexts(tls(node), NOWHERE)
+def credentials(tls):
+    return lambda node: RealWorld().credentials(tls(node), NOWHERE)
 
 
-async def test_frames_cross_a_link(server, tls_contexts):
-    async with connected(server, tls_contexts("bob")[1]) as link:
+async def test_frames_cross_a_link(server, credentials):
+    async with connected(server, credentials("bob")) as link:
         link.tell(m.SiftDone(count=3, nonce=bytes(16)), stream=1)
         with trio.fail_after(5):
             await server.got_frame.wait()
@@ -109,14 +109,14 @@ async def test_frames_cross_a_link(server, tls_contexts):
     assert link.n_bytes > len(server.frames[0].raw)
 
 
-async def open_and_read(server, context, **how):
-    async with connected(server, context, **how) as link:
+async def open_and_read(server, credentials, **how):
+    async with connected(server, credentials, **how) as link:
         await read_to_the_end(link)
 
 
-async def test_a_certificate_of_another_node_is_refused_by_name(server, tls_contexts):
+async def test_a_certificate_of_another_node_is_refused_by_name(server, credentials):
     with pytest.raises(RemoteProtocolError, match="found 'alice'; allowed: charles"):
-        await open_and_read(server, tls_contexts("bob")[1], expected=Expected("relay", ["charles"]))
+        await open_and_read(server, credentials("bob"), expected=Expected("relay", ["charles"]))
 
 
 @pytest.mark.parametrize(
@@ -124,37 +124,37 @@ async def test_a_certificate_of_another_node_is_refused_by_name(server, tls_cont
     [("charles", "found 'charles'; allowed: bob"), ("bob", "certificate says 'charles'")],
 )
 async def test_a_node_that_is_not_expected_or_lies_is_refused_and_reported(
-    server, tls_contexts, claimed, words
+    server, credentials, claimed, words
 ):
     # What the stranger sees is a link that ends, at once or after its greeting.
     with contextlib.suppress(RemoteProtocolError, WireError, ExceptionGroup):
-        await open_and_read(server, tls_contexts("charles")[1], node=claimed)
+        await open_and_read(server, credentials("charles"), node=claimed)
     assert server.events[0][0] == "link.refused"
     assert words in server.events[0][1]["reason"]
     assert not server.frames
 
 
 async def test_a_certificate_of_another_authority_is_refused(server, foreign_tls):
-    _, client = tls.contexts(foreign_tls, NOWHERE)
+    credentials = RealWorld().credentials(foreign_tls, NOWHERE)
     with pytest.raises(RemoteProtocolError, match="certificate refused"):
-        await open_and_read(server, client)
+        await open_and_read(server, credentials)
 
 
-async def test_noise_in_place_of_tls_disturbs_nobody(server, tls_contexts):
+async def test_noise_in_place_of_tls_disturbs_nobody(server, credentials):
     async with await sockets.dial(server.address, "test", 5.0) as stream:
         await stream.send_all(b"GET / HTTP/1.1\r\n\r\n")
         with trio.fail_after(5):
             while await stream.receive_some():
                 pass
-    async with connected(server, tls_contexts("bob")[1]) as link:
+    async with connected(server, credentials("bob")) as link:
         link.tell(m.SiftDone(count=3, nonce=bytes(16)), stream=1)
         with trio.fail_after(5):
             await server.got_frame.wait()
 
 
-async def test_a_bad_frame_is_answered_with_its_code(server, tls_contexts):
+async def test_a_bad_frame_is_answered_with_its_code(server, credentials):
     async def send_noise():
-        async with connected(server, tls_contexts("bob")[1]) as link:
+        async with connected(server, credentials("bob")) as link:
             link.send(b"\xff" * 24)
             await read_to_the_end(link)
 
@@ -164,23 +164,21 @@ async def test_a_bad_frame_is_answered_with_its_code(server, tls_contexts):
         await send_noise()
 
 
-async def test_a_silent_peer_is_given_up(tls_contexts):
+async def test_a_silent_peer_is_given_up(credentials):
     """Who accepts a connection and says nothing costs a deadline, not a hang."""
     clock = MockClock(autojump_threshold=0)
-    context = tls_contexts("bob")[1]
+    bob = credentials("bob")
     with pytest.raises(RemoteProtocolError, match="no handshake within 10 s"):
-        await trio.to_thread.run_sync(
-            lambda: trio.run(_handshake_with_nobody, context, clock=clock)
-        )
+        await trio.to_thread.run_sync(lambda: trio.run(_handshake_with_nobody, bob, clock=clock))
 
 
-async def _handshake_with_nobody(context):
+async def _handshake_with_nobody(credentials):
     ours, theirs = socket.socketpair()
     with theirs:
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
         await secure(
             stream,
-            context,
+            credentials,
             node="bob",
             role="endpoint",
             expected=Expected("endpoint"),
@@ -226,27 +224,27 @@ async def test_a_socket_that_does_not_listen_is_refused():
 def test_missing_and_wrong_certificate_files(tls, tmp_path):
     good = tls("alice")
     with pytest.raises(ConfigError, match=r"no file .*`mdiqkd pki` makes"):
-        tls_module_contexts(good, authority=str(tmp_path / "none.pem"))
+        contexts(good, authority=str(tmp_path / "none.pem"))
     (tmp_path / "junk.pem").write_text("junk")
     with pytest.raises(ConfigError, match=r"junk\.pem"):
-        tls_module_contexts(good, authority=str(tmp_path / "junk.pem"))
+        contexts(good, authority=str(tmp_path / "junk.pem"))
     with pytest.raises(ConfigError, match="KEY_VALUES_MISMATCH"):
-        tls_module_contexts(good, private_key=tls("bob").private_key)
+        contexts(good, private_key=tls("bob").private_key)
 
 
-def tls_module_contexts(good, **changed):
+def contexts(good, **changed):
     import msgspec
 
     return tls.contexts(msgspec.structs.replace(good, **changed), NOWHERE)
 
 
-async def test_what_ends_a_link_is_reported(server, tls_contexts):
+async def test_what_ends_a_link_is_reported(server, credentials):
     events = []
 
     async def serve(_link):
         raise RemoteProtocolError("no such thing", 0x0301)
 
-    async with connected(server, tls_contexts("bob")[1]) as link:
+    async with connected(server, credentials("bob")) as link:
         with trio.fail_after(5):
             ended = await attend(
                 link, serve, lambda event, **fields: events.append((event, fields))

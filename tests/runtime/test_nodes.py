@@ -29,7 +29,7 @@ from mdiqkd_net.runtime.config import (
 from mdiqkd_net.runtime.endpoint import EndpointNode
 from mdiqkd_net.runtime.link import secure
 from mdiqkd_net.runtime.pair import Pair
-from mdiqkd_net.runtime.tls import contexts
+from mdiqkd_net.runtime.world import RealWorld
 from mdiqkd_net.telemetry.events import Telemetry
 from mdiqkd_net.wire.frames import Frame
 from mdiqkd_net.wire.messages import Gate
@@ -125,9 +125,9 @@ class Site:
         telemetry = Telemetry(name, self.lines[name])
         if name == "charles":
             self.taken = self.taken | {"charles", "light"}
-            return Charles(self.charles, self.base, telemetry)
+            return Charles(self.charles, self.base, telemetry, RealWorld())
         self.taken = self.taken | {name}
-        return EndpointNode(self.users[name], self.base, telemetry)
+        return EndpointNode(self.users[name], self.base, telemetry, RealWorld())
 
     def change(self, name, **fields):
         self.users[name] = msgspec.structs.replace(self.users[name], **fields)
@@ -211,11 +211,11 @@ async def test_a_stranger_with_a_good_certificate_disturbs_nobody(site, nursery,
     for name in ("charles", "bob"):
         nursery.start_soon(site.node(name).run)
     await site.lines["bob"].wait_for("ready")
-    _, client = contexts(tls("charles"), site.base)
+    credentials = RealWorld().credentials(tls("charles"), site.base)
     stream = await sockets.dial(site.address("bob"), "test", 5.0)
     link = await secure(
         stream,
-        client,
+        credentials,
         node="charles",
         role="endpoint",
         expected=Expected("endpoint", ["bob"]),
@@ -246,6 +246,7 @@ async def test_a_link_that_ends_fails_its_pair_and_holds_up_nobody(site, broken)
         emit=lambda *_args, **_fields: None,
         analysis=Analysis(),
         frozen=site.base / "frozen.jsonl",
+        world=RealWorld(),
     )
 
     class Ending:

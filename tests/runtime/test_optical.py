@@ -20,6 +20,7 @@ from mdiqkd_net.protocol.relay import segments
 from mdiqkd_net.runtime import optical
 from mdiqkd_net.runtime.config import SimulatedDevice
 from mdiqkd_net.runtime.optical import LightPlane, Transmitter
+from mdiqkd_net.runtime.world import RealWorld
 from mdiqkd_net.wire import bulk
 from mdiqkd_net.wire import messages as m
 from mdiqkd_net.wire.codec import CAPS, decode, encode
@@ -87,7 +88,7 @@ async def clicks_over_wires(nursery, plane):
     for seed, user in enumerate(("alice", "bob")):
         fiber, own = wires(user)
         nursery.start_soon(plane.serve, fiber)
-        transmitter = Transmitter()
+        transmitter = Transmitter(RealWorld())
         transmitter.connected(own)
         nursery.start_soon(transmitter.serve, own)
         lights[user] = session_light(seed)
@@ -102,7 +103,7 @@ async def clicks_over_wires(nursery, plane):
 
 
 async def test_two_transmitters_light_a_whole_session(nursery):
-    blocks, lights = await clicks_over_wires(nursery, LightPlane(DEVICE, Random(0)))
+    blocks, lights = await clicks_over_wires(nursery, LightPlane(DEVICE, RealWorld()))
     assert [block.segment for block in blocks if block.last] == [0, 1, 2]
     assert sum(block.pulses.size for block in blocks) > 1000
     # What clicked was lit: both users sent vacuum almost never where both bins clicked.
@@ -137,7 +138,7 @@ async def test_flawed_and_drifting_light_over_wires_is_that_of_the_optics(
     monkeypatch.setattr(optical, "BATCH", 1000)
     receiver = msgspec.structs.replace(RECEIVER, level=level)
     device = msgspec.structs.replace(FLAWED_DEVICE, receiver=receiver)
-    plane = LightPlane(device, Random(0), pulse_rate_hz=1e6)
+    plane = LightPlane(device, RealWorld(), pulse_rate_hz=1e6)
     blocks, lights = await clicks_over_wires(nursery, plane)
     arms = (
         Arm(lights["alice"].source, DRIFTING, FLAWED),
@@ -175,20 +176,20 @@ async def test_flawed_and_drifting_light_over_wires_is_that_of_the_optics(
 
 
 async def test_arms_go_on_drifting_from_session_to_session(nursery):
-    plane = LightPlane(FLAWED_DEVICE, Random(0), pulse_rate_hz=1e6)
+    plane = LightPlane(FLAWED_DEVICE, RealWorld(), pulse_rate_hz=1e6)
     await clicks_over_wires(nursery, plane)
     assert plane._light_s == pytest.approx(0.25)
     nursery.cancel_scope.cancel()
 
 
 async def test_a_missing_transmitter_is_named(autojump_clock):
-    plane = LightPlane(DEVICE, Random(0))
+    plane = LightPlane(DEVICE, RealWorld())
     with pytest.raises(DeviceError, match=r"no light from alice and bob within 10 s"):
         await plane.measure(SESSION, ("alice", "bob"), segments(10, 10), _nobody_listens)
 
 
 async def test_a_transmitter_that_goes_away_is_named(nursery):
-    plane = LightPlane(DEVICE, Random(0))
+    plane = LightPlane(DEVICE, RealWorld())
     ends = {user: wires(user) for user in ("alice", "bob")}
     for fiber, own in ends.values():
         nursery.start_soon(plane.serve, fiber)
@@ -230,7 +231,7 @@ async def _nobody_listens(_clicks):
     ],
 )
 async def test_what_a_transmitter_may_not_say(message, words):
-    plane = LightPlane(DEVICE, Random(0))
+    plane = LightPlane(DEVICE, RealWorld())
     fiber, own = wires("alice")
     own.tell(message)
     with pytest.raises(RemoteProtocolError, match=words):
@@ -238,7 +239,7 @@ async def test_what_a_transmitter_may_not_say(message, words):
 
 
 async def test_only_users_with_a_fiber_and_each_of_them_once(nursery):
-    plane = LightPlane(DEVICE, Random(0))
+    plane = LightPlane(DEVICE, RealWorld())
     with pytest.raises(RemoteProtocolError, match="carol has no fiber here; allowed: alice, bob"):
         await plane.serve(wires("carol")[0])
     nursery.start_soon(plane.serve, wires("alice")[0])
@@ -255,7 +256,7 @@ def ask(segment=0, session=SESSION):
 
 async def test_a_transmitter_answers_for_what_is_armed_and_counts_it(nursery):
     fiber, own = wires("alice")
-    transmitter = Transmitter()
+    transmitter = Transmitter(RealWorld())
     transmitter.connected(own)
     light = session_light(7)
     transmitter.arm(SESSION, light)
@@ -279,7 +280,7 @@ async def test_a_transmitter_answers_for_what_is_armed_and_counts_it(nursery):
 )
 async def test_what_a_fiber_may_not_ask(message, words):
     fiber, own = wires("alice")
-    transmitter = Transmitter()
+    transmitter = Transmitter(RealWorld())
     transmitter.connected(own)
     transmitter.arm(SESSION, session_light(7))
     fiber.tell(message)
@@ -289,7 +290,7 @@ async def test_what_a_fiber_may_not_ask(message, words):
 
 async def test_a_session_that_has_ended_is_answered_without_light(nursery):
     fiber, own = wires("alice")
-    transmitter = Transmitter()
+    transmitter = Transmitter(RealWorld())
     transmitter.connected(own)
     transmitter.arm(SESSION, session_light(7))
     transmitter.disarm(SESSION)
@@ -303,14 +304,14 @@ async def test_a_session_that_has_ended_is_answered_without_light(nursery):
 
 async def test_answers_left_over_from_a_stopped_session_are_dropped(nursery):
     """Alice's old answers must not become the light of her next session."""
-    plane = LightPlane(DEVICE, Random(0))
+    plane = LightPlane(DEVICE, RealWorld())
     lights = {}
     for seed, user in enumerate(("alice", "bob")):
         fiber, own = wires(user)
         nursery.start_soon(plane.serve, fiber)
         stale = bulk.Bulk(n=4, t="u8", v=bytes(4))
         own.tell(m.Light(session=bytes(16), states=stale))
-        transmitter = Transmitter()
+        transmitter = Transmitter(RealWorld())
         transmitter.connected(own)
         nursery.start_soon(transmitter.serve, own)
         lights[user] = session_light(seed)
@@ -329,7 +330,7 @@ async def test_answers_left_over_from_a_stopped_session_are_dropped(nursery):
 
 def test_a_transmitter_without_a_link_cannot_be_armed():
     with pytest.raises(DeviceError, match="no light link"):
-        Transmitter().arm(SESSION, session_light(1))
+        Transmitter(RealWorld()).arm(SESSION, session_light(1))
 
 
 def test_the_batch_of_a_question_fits_its_frame():
