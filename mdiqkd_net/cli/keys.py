@@ -1,4 +1,4 @@
-"""Look at a node's key store, or take keys from it.
+"""Look at a node's key store, check its books, or take keys from it.
 
 A key is delivered once: what `take` prints is gone from the store before it is printed. The peer
 takes its copy with the same `--id`. Keys from simulated light are labelled, protect nothing, and
@@ -22,8 +22,23 @@ if TYPE_CHECKING:
     from mdiqkd_net.keys.store import KeyStore
 
 _STATUS_COLUMNS = (
-    "peer", "origin", "available", "held", "delivered", "bits", "surplus_bits"
+    "peer", "origin", "available", "prepared", "delivered", "bits", "surplus_bits"
 )  # fmt: skip
+_STATES = ("prepared", "available", "reserved", "assigned", "delivered", "burned")
+_LEDGER_COLUMNS = (
+    "peer",
+    "origin",
+    "made",
+    "prepared",
+    "available",
+    "reserved",
+    "assigned",
+    "delivered",
+    "burned",
+    "discarded",
+    "surplus",
+    "balances",
+)
 _LIST_COLUMNS = (
     "key_id",
     "peer",
@@ -44,10 +59,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     common.add_argument("--peer", metavar="ID", help="the user who holds the same keys")
     common.add_argument("--json", action="store_true", help="print JSON")
-    actions = parser.add_subparsers(dest="action", required=True, metavar="status|list|take")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="status|list|ledger|take")
     actions.add_parser("status", parents=[common], help="how many keys there are, per peer")
     listing = actions.add_parser("list", parents=[common], help="the keys, without their values")
-    listing.add_argument("--state", choices=("held", "available", "delivered"))
+    listing.add_argument("--state", choices=_STATES)
+    actions.add_parser(
+        "ledger",
+        parents=[common],
+        help="where every bit of key has gone; exit code 1 if the books do not balance",
+    )
     take = actions.add_parser("take", parents=[common], help="deliver keys; exit code 1 if none")
     what = take.add_mutually_exclusive_group()
     what.add_argument("--count", type=int, default=1, metavar="N", help="this many, or none")
@@ -64,7 +84,12 @@ def run(args: argparse.Namespace) -> int:
     """Do what the arguments say."""
     from mdiqkd_net.keys.store import KeyStore
 
-    with KeyStore.open(args.store, create=False) as store:
+    # The ledger is there to be read when it does not balance, too.
+    with KeyStore.open(args.store, create=False, audit=args.action != "ledger") as store:
+        if args.action == "ledger":
+            books = store.ledger(args.peer)
+            _print_rows([asdict(row) for row in books], _LEDGER_COLUMNS, as_json=args.json)
+            return 0 if all(row.balances for row in books) else 1
         if args.action == "status":
             rows = [asdict(row) for row in store.status() if args.peer in (None, row.peer)]
             _print_rows(rows, _STATUS_COLUMNS, as_json=args.json)
@@ -144,8 +169,14 @@ def _print_rows(rows: list[dict[str, Any]], columns: tuple[str, ...], *, as_json
     if not rows:
         sys.stderr.write("no keys\n")
         return
-    table = [columns, *(tuple(str(row[name]) for name in columns) for row in rows)]
+    table = [columns, *(tuple(_cell(row[name]) for name in columns) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for line in table:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         sys.stdout.write("  ".join(cells).rstrip() + "\n")
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)

@@ -1,4 +1,4 @@
-"""The SQLite file beneath the key store: opening, schema, transactions, and what went wrong."""
+"""The SQLite file beneath the key store: opening, transactions, and what went wrong."""
 
 import os
 import sqlite3
@@ -9,50 +9,12 @@ from pathlib import Path
 from typing import Final
 
 from mdiqkd_net.errors import KeyStoreError
+from mdiqkd_net.keys import schema
 from mdiqkd_net.keys.files import PRIVATE, sync_directory
 from mdiqkd_net.keys.records import MissingStoreError
 
 PATIENCE_S: Final = 5.0
 """How long another process may keep the store locked before we give up."""
-
-SCHEMA_VERSION: Final = 1
-APPLICATION_ID: Final = 0x4D444951
-"""Marks the file as ours; "MDIQ"."""
-
-_SCHEMA: Final = (
-    "CREATE TABLE store (id INTEGER PRIMARY KEY CHECK (id = 1), probe BLOB NOT NULL)",
-    """CREATE TABLE blocks (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        block_id BLOB NOT NULL UNIQUE,
-        user_low TEXT NOT NULL,
-        user_high TEXT NOT NULL,
-        owner TEXT NOT NULL,
-        peer TEXT NOT NULL,
-        block_no INTEGER NOT NULL,
-        origin TEXT NOT NULL,
-        eps REAL NOT NULL,
-        leak_model TEXT NOT NULL,
-        created_utc TEXT NOT NULL,
-        key_size_bits INTEGER NOT NULL,
-        n_keys INTEGER NOT NULL,
-        n_left INTEGER NOT NULL CHECK (n_left BETWEEN 0 AND n_keys),
-        surplus_bits INTEGER NOT NULL,
-        state TEXT NOT NULL CHECK (state IN ('held', 'available', 'discarded'))
-    )""",
-    "CREATE INDEX blocks_left ON blocks (peer, id) WHERE n_left > 0",
-    # A key is delivered when its sealed bytes are gone; before, it is in the state of its block.
-    """CREATE TABLE keys (
-        block INTEGER NOT NULL REFERENCES blocks (id),
-        number INTEGER NOT NULL,
-        key_id TEXT NOT NULL UNIQUE,
-        sealed BLOB,
-        delivered_utc TEXT,
-        PRIMARY KEY (block, number)
-    ) WITHOUT ROWID""",
-    "CREATE INDEX keys_left ON keys (block, number) WHERE sealed IS NOT NULL",
-    f"PRAGMA application_id = {APPLICATION_ID}",
-    f"PRAGMA user_version = {SCHEMA_VERSION}",
-)
 
 
 class Database:
@@ -80,6 +42,8 @@ class Database:
         try:
             self.is_empty = self._check_ours()
             self._configure()
+            if not self.is_empty:
+                self._migrate()
         except sqlite3.Error as error:
             self._connection.close()
             raise self.failure(error) from None
@@ -94,7 +58,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A consistent view of the store.
+        """A consistent view of the store. An error raised within gets the name of the file.
 
         Raises:
             KeyStoreError: If the file cannot be read.
@@ -106,6 +70,8 @@ class Database:
     def writing(self) -> Iterator[sqlite3.Connection]:
         """The only writer of the store. All is durable at the end, or nothing has changed.
 
+        An error raised within gets the name of the file.
+
         Raises:
             KeyStoreError: If the file cannot be written.
         """
@@ -116,9 +82,7 @@ class Database:
         """Make the tables, unless another process was faster."""
         with self.writing() as connection:
             if self._check_ours():
-                for statement in _SCHEMA:
-                    connection.execute(statement)
-                connection.execute("INSERT INTO store (id, probe) VALUES (1, ?)", (probe,))
+                schema.create(connection, probe)
         self.is_empty = False
 
     def failure(self, error: sqlite3.Error) -> KeyStoreError:
@@ -150,6 +114,8 @@ class Database:
                     raise
             except sqlite3.Error as error:
                 raise self.failure(error) from None
+            except KeyStoreError as error:
+                raise type(error)(f"{self.path}: {error}") from None
 
     def _pragma(self, name: str) -> int | str:
         value: int | str = self._connection.execute(f"PRAGMA {name}").fetchone()[0]
@@ -160,15 +126,24 @@ class Database:
         n_tables = self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
         if n_tables == 0:
             return True
-        if self._pragma("application_id") != APPLICATION_ID:
+        if self._pragma("application_id") != schema.APPLICATION_ID:
             raise KeyStoreError(f"{self.path}: no key store, but a database of another program")
         version = self._pragma("user_version")
-        if version != SCHEMA_VERSION:
+        if version not in range(1, schema.SCHEMA_VERSION + 1):
             raise KeyStoreError(
-                f"{self.path}: found schema version {version}; allowed: {SCHEMA_VERSION}; "
+                f"{self.path}: found schema version {version}; "
+                f"allowed: 1 to {schema.SCHEMA_VERSION}; "
                 "use the release of mdiqkd-net that wrote it, or a newer one"
             )
         return False
+
+    def _migrate(self) -> None:
+        """Bring a store of an older release to this one's schema: all of it, or nothing."""
+        if self._pragma("user_version") == schema.SCHEMA_VERSION:
+            return
+        with self.writing() as connection:
+            if self._pragma("user_version") != schema.SCHEMA_VERSION:  # nobody was faster
+                schema.migrate(connection)
 
     def _configure(self) -> None:
         if self._pragma("journal_mode") != "wal" and self._pragma("journal_mode = WAL") != "wal":

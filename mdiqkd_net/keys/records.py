@@ -9,10 +9,11 @@ from typing import Final, Literal
 
 from mdiqkd_net.errors import KeyStoreError
 from mdiqkd_net.keys.identity import check_pair
+from mdiqkd_net.protocol.states import Role
 
 Origin = Literal["simulated", "measured"]
 ORIGINS: Final[tuple[Origin, ...]] = ("simulated", "measured")
-KeyState = Literal["held", "available", "delivered"]
+KeyState = Literal["prepared", "available", "reserved", "assigned", "delivered", "burned"]
 
 BLOCK_ID_BYTES: Final = 16
 KEY_SIZE_BITS: Final = 256
@@ -86,6 +87,11 @@ class BlockMeta:
         if not (math.isfinite(self.eps) and 0.0 <= self.eps <= 1.0):
             raise KeyStoreError(f"eps: found {self.eps}; allowed: 0 to 1")
 
+    @property
+    def role(self) -> Role:
+        """Of the owner in this pair."""
+        return Role.COORDINATOR if self.owner == self.pair[0] else Role.PARTICIPANT
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyInfo:
@@ -125,7 +131,7 @@ class PeerStatus:
 
     Attributes:
         available: Keys that can be taken now.
-        held: Keys that wait for the peer's word.
+        prepared: Keys that wait for the peer's word.
         delivered: Keys that have been taken.
         bits: Sum of the sizes of the available keys.
         surplus_bits: Bits that were dropped because they did not fill a key.
@@ -134,10 +140,41 @@ class PeerStatus:
     peer: str
     origin: str
     available: int
-    held: int
+    prepared: int
     delivered: int
     bits: int
     surplus_bits: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerRow:
+    """Where every bit of key with one peer, of one origin, has gone; all numbers are bits.
+
+    Attributes:
+        made: All that blocks brought.
+        prepared: Waits for the peer's word on its block.
+        available: Can be handed out.
+        reserved: The peer has been asked to set it aside for a request of ours.
+        assigned: Set aside by both users for one request.
+        delivered: Has left the store.
+        burned: Erased without a delivery.
+        discarded: Erased because its block was aborted.
+        surplus: Dropped because it did not fill a key.
+        balances: Whether every block of `made` bits is accounted for to the bit.
+    """
+
+    peer: str
+    origin: str
+    made: int
+    prepared: int
+    available: int
+    reserved: int
+    assigned: int
+    delivered: int
+    burned: int
+    discarded: int
+    surplus: int
+    balances: bool
 
 
 def key_id_of(block_id: bytes, index: int, size_bits: int) -> str:

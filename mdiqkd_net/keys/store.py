@@ -1,17 +1,18 @@
 """The key store of one node: keys of all its pairs, sealed, each delivered at most once.
 
-A block enters in two phases. `hold` makes its keys durable; `release` offers them once the peer is
-known to have done the same, or `discard` erases them. `take` erases a key durably before it
-returns the value, so a crash can lose a key but never deliver it twice. This assumes that nobody
-puts an older copy of the file back: a restored store would deliver again what it delivered before.
+A block enters by two-phase commit (`mdiqkd_net.protocol.commit`): `prepare` makes its keys durable
+together with the record of the commit, `settle` takes the record further, and the keys are offered
+in the phase that `OFFERED` names for the role. `take` erases a key durably before it returns the
+value, so a crash can lose a key but never deliver it twice. This assumes that nobody puts an older
+copy of the file back: a restored store would deliver again what it delivered before.
+
+Every call is one transaction: it is durable when the call returns, or nothing has changed.
 
 Erasing overwrites the record within the database (SQLite's `secure_delete`). The write-ahead log
 keeps the sealed record until it is folded in, and flash media may keep stale sectors; neither is of
 use without the store key.
 """
 
-import hmac
-import sqlite3
 import uuid
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,7 @@ from typing import Final, Self
 
 from mdiqkd_net.blocks import SecretKey
 from mdiqkd_net.errors import ConfigError, KeyStoreError
+from mdiqkd_net.keys import commits, contents, delivery, ledger
 from mdiqkd_net.keys.database import PATIENCE_S, Database
 from mdiqkd_net.keys.records import (
     KEY_SIZE_BITS,
@@ -26,15 +28,12 @@ from mdiqkd_net.keys.records import (
     DeliveredKey,
     KeyInfo,
     KeyState,
-    NoKeyError,
+    LedgerRow,
     PeerStatus,
-    SimulatedKeyError,
-    key_id_of,
-    utc_now,
 )
-from mdiqkd_net.keys.sealing import Sealer, bound_prefix, create_store_key, load_sealer
+from mdiqkd_net.keys.sealing import Sealer, create_store_key, load_sealer
+from mdiqkd_net.protocol.commit import OFFERED, CommitRecord, Phase
 
-MAX_KEY_SIZE_BITS: Final = 65536
 _PROBE: Final = b"mdiqkd1 key store"
 
 
@@ -46,13 +45,18 @@ class KeyStore:
         self._sealer = sealer
 
     @classmethod
-    def open(cls, path: Path, *, create: bool = True, patience_s: float = PATIENCE_S) -> Self:
+    def open(
+        cls, path: Path, *, create: bool = True, patience_s: float = PATIENCE_S, audit: bool = True
+    ) -> Self:
         """Open a store; `<path>.key` holds the key that seals it.
+
+        A store of an older release is brought to this one's schema first.
 
         Args:
             path: The database file.
             create: Make the store, both files with mode 0600, if it does not exist.
             patience_s: How long to wait while another process writes.
+            audit: Refuse a store whose ledger does not balance.
 
         Raises:
             KeyStoreError: If a file is missing, damaged, newer than this release, or not ours.
@@ -67,10 +71,17 @@ class KeyStore:
                 database.create_schema(sealer.seal(_PROBE, b""))
             with database.reading() as connection:
                 (probe,) = connection.execute("SELECT probe FROM store").fetchone()
+                books = ledger.ledger(connection, None) if audit else []
             try:
                 sealer.unseal(probe, b"")
             except KeyStoreError:
                 raise KeyStoreError(f"{key_path}: not the store key of {path}") from None
+            wrong = sorted({row.peer for row in books if not row.balances})
+            if wrong:
+                raise KeyStoreError(
+                    f"{path}: damaged: the ledger of keys with {', '.join(wrong)} does not "
+                    "balance; see `mdiqkd keys ledger`"
+                )
         except BaseException:
             database.close()
             raise
@@ -91,8 +102,14 @@ class KeyStore:
         """Close the store; closing twice does nothing."""
         self._database.close()
 
-    def hold(self, block: BlockMeta, key: SecretKey, key_size_bits: int = KEY_SIZE_BITS) -> int:
-        """Cut a block into keys and make them durable, but do not offer them yet.
+    def prepare(
+        self,
+        block: BlockMeta,
+        key: SecretKey,
+        record: CommitRecord,
+        key_size_bits: int = KEY_SIZE_BITS,
+    ) -> int:
+        """Cut a block into keys and make them durable with the record of its commit.
 
         Bits that do not fill a key are dropped and counted.
 
@@ -100,112 +117,83 @@ class KeyStore:
             The number of keys.
 
         Raises:
-            KeyStoreError: If the block was held before, does not fit `block`, or the disk refuses.
+            KeyStoreError: If the block is known, the arguments do not fit each other, or the disk
+                refuses.
         """
-        _check_fits(block, key, key_size_bits)
-        size_bytes = key_size_bits // 8
-        n_keys, surplus_bits = divmod(key.n_bits, key_size_bits)
-        prefix = bound_prefix(block, key_size_bits)
-        rows = []
-        for number in range(n_keys):
-            key_id = key_id_of(block.block_id, number, key_size_bits)
-            value = key.value[number * size_bytes : (number + 1) * size_bytes]
-            rows.append((number, key_id, self._sealer.seal(value, _bound(prefix, key_id, number))))
+        contents.check_fits(block, key, record, key_size_bits)
+        rows = contents.cut(block, key, key_size_bits, self._sealer)
         with self._database.writing() as connection:
-            owner = connection.execute("SELECT owner FROM blocks LIMIT 1").fetchone()
-            if owner is not None and owner[0] != block.owner:
-                raise KeyStoreError(
-                    f"{self._database.path}: found the store of {owner[0]!r}; "
-                    f"allowed: that of {block.owner!r}"
-                )
-            if self._block_state(connection, block.block_id) is not None:
-                raise KeyStoreError(
-                    f"{self._database.path}: block {block.block_id.hex()} is known already; "
-                    "a block is held once"
-                )
-            cursor = connection.execute(
-                """INSERT INTO blocks (block_id, user_low, user_high, owner, peer, block_no, origin,
-                    eps, leak_model, created_utc, key_size_bits, n_keys, n_left, surplus_bits,
-                    state)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'held')""",
-                (
-                    block.block_id,
-                    *block.pair,
-                    block.owner,
-                    block.peer,
-                    block.block_no,
-                    block.origin,
-                    block.eps,
-                    block.leak_model,
-                    block.created_utc,
-                    key_size_bits,
-                    n_keys,
-                    n_keys,
-                    surplus_bits,
-                ),
-            )
-            connection.executemany(
-                "INSERT INTO keys (block, number, key_id, sealed) VALUES (?, ?, ?, ?)",
-                [(cursor.lastrowid, *row) for row in rows],
-            )
-        return n_keys
+            commits.prepare(connection, block, record, key_size_bits, rows)
+        return len(rows)
+
+    def settle(self, block_id: bytes, phase: Phase, said: bytes) -> None:
+        """Take a block's commit to `phase`, and keep what is said about it; erase aborted keys.
+
+        The same phase again does nothing if it says the same. It may add what it says if nothing
+        was known of it.
+
+        Raises:
+            KeyStoreError: If the block is unknown, no legal move leads there, something else was
+                said in that phase, or the disk refuses.
+        """
+        with self._database.writing() as connection:
+            commits.settle(connection, block_id, phase, said)
+
+    def record(self, block_id: bytes) -> CommitRecord | None:
+        """What is kept of a block's commit; None if the block is unknown."""
+        with self._database.reading() as connection:
+            return commits.find(connection, block_id)
+
+    def unsettled(self, peer: str) -> list[CommitRecord]:
+        """The blocks with a peer that wait for its word, oldest first."""
+        with self._database.reading() as connection:
+            return commits.unsettled(connection, peer)
+
+    def next_block(self, peer: str) -> int:
+        """The number that the next block with a peer must have at least; 1 at first."""
+        with self._database.reading() as connection:
+            return commits.next_block(connection, peer)
+
+    def begin_block(self, peer: str, block_no: int) -> None:
+        """Use up a block number, and all before it. Numbers of a pair only rise.
+
+        Raises:
+            KeyStoreError: If it was used up before, or the disk refuses.
+        """
+        with self._database.writing() as connection:
+            commits.begin_block(connection, peer, block_no)
+
+    def hold(self, block: BlockMeta, key: SecretKey, key_size_bits: int = KEY_SIZE_BITS) -> int:
+        """`prepare` without a message."""
+        record = CommitRecord(block.block_id, block.role, Phase.PREPARED, key.n_bits)
+        return self.prepare(block, key, record, key_size_bits)
 
     def release(self, block_id: bytes) -> None:
-        """Offer the keys of a held block. Releasing again does nothing.
-
-        Raises:
-            KeyStoreError: If the block is unknown or was discarded, or the disk refuses.
-        """
-        with self._database.writing() as connection:
-            self._require(connection, block_id, ("held", "available"))
-            connection.execute(
-                "UPDATE blocks SET state = 'available' WHERE block_id = ?", (block_id,)
-            )
+        """`settle` up to the phase in which the keys are offered, without messages."""
+        record = self.record(block_id)
+        offered = Phase.COMMITTED if record is None else OFFERED[record.role]
+        if record is None or record.phase is not offered:
+            self.settle(block_id, Phase.COMMITTED, b"")
+            self.settle(block_id, offered, b"")
 
     def discard(self, block_id: bytes) -> None:
-        """Erase a held block for good; its id stays refused. Discarding again does nothing.
-
-        Raises:
-            KeyStoreError: If the block is unknown or was released, or the disk refuses.
-        """
-        with self._database.writing() as connection:
-            self._require(connection, block_id, ("held", "discarded"))
-            connection.execute(
-                "DELETE FROM keys WHERE block = (SELECT id FROM blocks WHERE block_id = ?)",
-                (block_id,),
-            )
-            connection.execute(
-                "UPDATE blocks SET state = 'discarded', n_left = 0 WHERE block_id = ?", (block_id,)
-            )
+        """`settle` as aborted, without a message."""
+        self.settle(block_id, Phase.ABORTED, b"")
 
     def status(self) -> list[PeerStatus]:
         """The stock per peer and origin, in that order."""
         with self._database.reading() as connection:
-            rows = connection.execute(
-                """SELECT peer, origin,
-                    sum(iif(state = 'available', n_left, 0)) AS available,
-                    sum(iif(state = 'held', n_left, 0)) AS held,
-                    sum(iif(state = 'available', n_keys - n_left, 0)) AS delivered,
-                    sum(iif(state = 'available', n_left * key_size_bits, 0)) AS bits,
-                    sum(surplus_bits) AS surplus_bits
-                FROM blocks GROUP BY peer, origin ORDER BY peer, origin"""
-            ).fetchall()
-        return [PeerStatus(**dict(row)) for row in rows]
+            return ledger.status(connection)
+
+    def ledger(self, peer: str | None = None) -> list[LedgerRow]:
+        """Where every bit of key has gone, per peer and origin; of one peer if given."""
+        with self._database.reading() as connection:
+            return ledger.ledger(connection, peer)
 
     def keys(self, peer: str | None = None, state: KeyState | None = None) -> list[KeyInfo]:
         """All keys without their values, oldest block first; of one peer or state if given."""
         with self._database.reading() as connection:
-            rows = connection.execute(
-                """SELECT * FROM (
-                    SELECT key_id, peer, origin, iif(sealed IS NULL, 'delivered', state) AS state,
-                        key_size_bits AS size_bits, block_id, block_no, number AS "index", eps,
-                        leak_model, created_utc, delivered_utc
-                    FROM keys JOIN blocks ON blocks.id = keys.block
-                    ORDER BY block, number)
-                WHERE (:peer IS NULL OR peer = :peer) AND (:state IS NULL OR state = :state)""",
-                {"peer": peer, "state": state},
-            ).fetchall()
-        return [KeyInfo(**dict(row)) for row in rows]
+            return delivery.listing(connection, peer, state)
 
     def take(
         self, peer: str, *, key_id: str | None = None, allow_simulated: bool = False
@@ -218,7 +206,7 @@ class KeyStore:
             allow_simulated: Also deliver keys from simulated light, which protect nothing.
 
         Raises:
-            NoKeyError: If there is no such key, it is not released yet, or it was taken.
+            NoKeyError: If there is no such key, it is not offered yet, or it was taken.
             SimulatedKeyError: If only simulated keys are left and they are not allowed.
             ConfigError: If `key_id` is no UUID.
             KeyStoreError: If the store is locked or damaged, or the disk refuses.
@@ -230,21 +218,9 @@ class KeyStore:
         except ValueError:
             raise ConfigError(f"key id: found {key_id!r}; allowed: a UUID") from None
         with self._database.writing() as connection:
-            row = connection.execute(
-                """SELECT block, number, origin, iif(sealed IS NULL, 'delivered', state)
-                FROM keys JOIN blocks ON blocks.id = keys.block
-                WHERE key_id = ? AND peer = ?""",
-                (name, peer),
-            ).fetchone()
-            if row is None:
-                raise NoKeyError(f"{self._database.path}: no key {name} with {peer!r}")
-            block, number, origin, state = row
-            if state != "available":
-                why = "delivered before" if state == "delivered" else "not released yet"
-                raise NoKeyError(f"{self._database.path}: key {name} was {why}")
-            if origin == "simulated" and not allow_simulated:
-                raise self._simulated(peer)
-            return self._deliver(connection, block, first=number, n_keys=1)[0]
+            return delivery.take_named(
+                connection, self._sealer, peer, name, allow_simulated=allow_simulated
+            )
 
     def take_many(
         self, peer: str, n_keys: int, *, allow_simulated: bool = False
@@ -255,28 +231,10 @@ class KeyStore:
         """
         if n_keys < 1:
             raise ConfigError(f"number of keys: found {n_keys}; allowed: 1 and more")
-        delivered: list[DeliveredKey] = []
         with self._database.writing() as connection:
-            blocks = connection.execute(
-                """SELECT id, origin, n_left FROM blocks
-                WHERE peer = ? AND state = 'available' AND n_left > 0 ORDER BY id""",
-                (peer,),
-            ).fetchall()
-            allowed = [row for row in blocks if allow_simulated or row[1] != "simulated"]
-            n_allowed = sum(n_left for _, _, n_left in allowed)
-            if n_allowed < n_keys:
-                if len(allowed) < len(blocks):
-                    raise self._simulated(peer)
-                raise NoKeyError(
-                    f"{self._database.path}: {n_allowed} keys with {peer!r} are available; "
-                    f"asked for {n_keys}"
-                )
-            for block, _, _ in allowed:
-                wanted = n_keys - len(delivered)
-                if wanted == 0:
-                    break
-                delivered += self._deliver(connection, block, first=0, n_keys=wanted)
-        return delivered
+            return delivery.take_oldest(
+                connection, self._sealer, peer, n_keys, allow_simulated=allow_simulated
+            )
 
     def fingerprints(self, peer: str, salt: bytes) -> dict[str, str]:
         """HMAC-SHA-256 under `salt` of every key that a peer's applications could take, hex, by id.
@@ -285,115 +243,4 @@ class KeyStore:
         computational where fingerprints are published, so they are for tests and simulations.
         """
         with self._database.reading() as connection:
-            blocks = connection.execute(
-                "SELECT id FROM blocks WHERE peer = ? AND n_left > 0 AND state = 'available'"
-                " ORDER BY id",
-                (peer,),
-            ).fetchall()
-            return {
-                key.key_id: hmac.digest(salt, key.value, "sha256").hex()
-                for (block,) in blocks
-                for key in self._unseal(connection, block, first=0, n_keys=-1)
-            }
-
-    def _deliver(
-        self, connection: sqlite3.Connection, block: int, *, first: int, n_keys: int
-    ) -> list[DeliveredKey]:
-        """Erase keys of one block, within a transaction; only its commit lets them leave."""
-        keys = self._unseal(connection, block, first=first, n_keys=n_keys)
-        now = utc_now()
-        connection.executemany(
-            "UPDATE keys SET sealed = NULL, delivered_utc = ? WHERE block = ? AND number = ?",
-            [(now, block, key.index) for key in keys],
-        )
-        connection.execute("UPDATE blocks SET n_left = n_left - ? WHERE id = ?", (len(keys), block))
-        return keys
-
-    def _unseal(
-        self, connection: sqlite3.Connection, block: int, *, first: int, n_keys: int
-    ) -> list[DeliveredKey]:
-        """The undelivered keys of a block from number `first` on, at most `n_keys`; -1 is all."""
-        row = connection.execute("SELECT * FROM blocks WHERE id = ?", (block,)).fetchone()
-        meta = BlockMeta(
-            block_id=row["block_id"],
-            pair=(row["user_low"], row["user_high"]),
-            owner=row["owner"],
-            peer=row["peer"],
-            block_no=row["block_no"],
-            origin=row["origin"],
-            eps=row["eps"],
-            leak_model=row["leak_model"],
-            created_utc=row["created_utc"],
-        )
-        size_bits = row["key_size_bits"]
-        prefix = bound_prefix(meta, size_bits)
-        rows = connection.execute(
-            """SELECT number, key_id, sealed FROM keys INDEXED BY keys_left
-            WHERE block = ? AND number >= ? AND sealed IS NOT NULL ORDER BY number LIMIT ?""",
-            (block, first, n_keys),
-        )
-        keys = []
-        for number, key_id, sealed in rows:
-            try:
-                value = self._sealer.unseal(sealed, _bound(prefix, key_id, number))
-            except KeyStoreError:
-                raise KeyStoreError(
-                    f"{self._database.path}: damaged: the record of key {key_id} does not open"
-                ) from None
-            keys.append(
-                DeliveredKey(
-                    key_id=key_id,
-                    peer=meta.peer,
-                    origin=meta.origin,
-                    size_bits=size_bits,
-                    block_no=meta.block_no,
-                    index=number,
-                    eps=meta.eps,
-                    value=value,
-                )
-            )
-        return keys
-
-    def _simulated(self, peer: str) -> SimulatedKeyError:
-        return SimulatedKeyError(
-            f"{self._database.path}: the keys left with {peer!r} are simulated: they come from "
-            "light in software, which anyone could copy, and protect nothing; to take them for a "
-            "trial, allow simulated keys (--allow-simulated, allow_simulated=True)"
-        )
-
-    def _block_state(self, connection: sqlite3.Connection, block_id: bytes) -> str | None:
-        row = connection.execute(
-            "SELECT state FROM blocks WHERE block_id = ?", (block_id,)
-        ).fetchone()
-        return None if row is None else str(row[0])
-
-    def _require(
-        self, connection: sqlite3.Connection, block_id: bytes, allowed: tuple[str, str]
-    ) -> None:
-        state = self._block_state(connection, block_id)
-        if state not in allowed:
-            raise KeyStoreError(
-                f"{self._database.path}: block {block_id.hex()}: found state "
-                f"{state or 'unknown'}; allowed: {' or '.join(allowed)}"
-            )
-
-
-def _bound(prefix: bytes, key_id: str, number: int) -> bytes:
-    return prefix + key_id.encode() + number.to_bytes(4, "big")
-
-
-def _check_fits(block: BlockMeta, key: SecretKey, key_size_bits: int) -> None:
-    if key.block_id != block.block_id or key.origin != block.origin:
-        raise KeyStoreError(
-            f"block: found id {block.block_id.hex()}, origin {block.origin}; "
-            f"allowed: those of the key, {key.block_id.hex()}, {key.origin}"
-        )
-    if not 0 <= key.n_bits <= 8 * len(key.value):
-        raise KeyStoreError(
-            f"key: found {key.n_bits} bits; allowed: 0 to {8 * len(key.value)}, its bytes"
-        )
-    if key_size_bits % 8 or not 64 <= key_size_bits <= MAX_KEY_SIZE_BITS:
-        raise KeyStoreError(
-            f"key size: found {key_size_bits} bits; "
-            f"allowed: multiples of 8 from 64 to {MAX_KEY_SIZE_BITS}"
-        )
+            return delivery.fingerprints(connection, self._sealer, peer, salt)

@@ -1,8 +1,10 @@
 import json
+import sqlite3
 import stat
 import uuid
 
 import pytest
+from commits import offer, prepare
 
 from mdiqkd_net.blocks import SecretKey
 from mdiqkd_net.cli import main
@@ -10,7 +12,7 @@ from mdiqkd_net.keys.records import BlockMeta
 from mdiqkd_net.keys.store import KeyStore
 
 
-def add_block(path, no, *, peer="bob", origin="simulated", release=True):
+def add_block(path, no, *, peer="bob", origin="simulated", offered=True):
     """Put four keys into a store; return their bytes in hex."""
     block_id = no.to_bytes(16, "big")
     value = bytes((no * 91 + i) & 0xFF for i in range(128))
@@ -25,9 +27,9 @@ def add_block(path, no, *, peer="bob", origin="simulated", release=True):
         leak_model="none",
     )
     with KeyStore.open(path) as store:
-        store.hold(meta, SecretKey(block_id=block_id, n_bits=1024, origin=origin, value=value))
-        if release:
-            store.release(block_id)
+        prepare(store, meta, SecretKey(block_id=block_id, n_bits=1024, origin=origin, value=value))
+        if offered:
+            offer(store, block_id)
     return [value[i : i + 32].hex() for i in range(0, 128, 32)]
 
 
@@ -48,12 +50,12 @@ def run(path, capsys):
 
 def test_status_counts_per_peer_and_labels_the_origin(path, run):
     add_block(path, 1)
-    add_block(path, 2, release=False)
+    add_block(path, 2, offered=False)
     add_block(path, 3, peer="carol", origin="measured")
     code, out, err = run("status")
     assert (code, err) == (0, "")
     assert [line.split() for line in out.splitlines()] == [
-        ["peer", "origin", "available", "held", "delivered", "bits", "surplus_bits"],
+        ["peer", "origin", "available", "prepared", "delivered", "bits", "surplus_bits"],
         ["bob", "simulated", "4", "4", "0", "1024", "0"],
         ["carol", "measured", "4", "0", "0", "1024", "0"],
     ]
@@ -63,7 +65,7 @@ def test_status_counts_per_peer_and_labels_the_origin(path, run):
             "peer": "carol",
             "origin": "measured",
             "available": 4,
-            "held": 0,
+            "prepared": 0,
             "delivered": 0,
             "bits": 1024,
             "surplus_bits": 0,
@@ -131,7 +133,7 @@ def test_simulated_keys_are_refused_with_advice(path, run):
 def test_there_is_a_code_for_no_key(path, run):
     KeyStore.open(path).close()
     assert run("take")[:2] == (1, "")
-    add_block(path, 1, origin="measured", release=False)
+    add_block(path, 1, origin="measured", offered=False)
     assert run("take")[:2] == (1, "")
     assert run("take", "--count", "5")[:2] == (1, "")
     assert run("status")[0] == 0
@@ -190,7 +192,41 @@ def test_a_full_disk_confesses_the_loss(path, run, tmp_path, monkeypatch):
     assert "No space left on device; 1 keys were delivered and are lost" in err
 
 
-@pytest.mark.parametrize("action", ["status", "list", "take"])
+def test_the_ledger_accounts_for_every_bit(path, run):
+    add_block(path, 1)
+    add_block(path, 2, offered=False)
+    run("take", "--allow-simulated")
+    code, out, err = run("ledger")
+    assert (code, err) == (0, "")
+    header, row = (line.split() for line in out.splitlines())
+    found = dict(zip(header, row, strict=True))
+    assert found.pop("peer") == "bob"
+    assert found.pop("origin") == "simulated"
+    assert found.pop("balances") == "yes"
+    made = int(found.pop("made"))
+    assert made == 2048 == sum(map(int, found.values()))
+    assert (found["prepared"], found["available"], found["delivered"]) == ("1024", "768", "256")
+    (as_json,) = json.loads(run("ledger", "--json")[1])
+    assert as_json["balances"] is True
+    assert run("ledger", "--peer", "carol")[:2] == (0, "")
+
+
+def test_a_ledger_that_does_not_balance_has_its_code_and_stops_everything_else(path, run):
+    add_block(path, 1)
+    with sqlite3.connect(path) as connection:
+        connection.execute("DELETE FROM keys WHERE number = 2")
+    connection.close()
+    code, out, _ = run("ledger")
+    assert code == 1
+    assert out.split()[-1] == "no"
+    assert json.loads(run("ledger", "--json")[1])[0]["balances"] is False
+    for action in ("status", "take"):
+        code, out, err = run(action)
+        assert (code, out) == (4, "")
+        assert "does not balance; see `mdiqkd keys ledger`" in err
+
+
+@pytest.mark.parametrize("action", ["status", "list", "take", "ledger"])
 def test_a_missing_store_is_an_error_and_is_not_made(path, run, action):
     code, out, err = run(action)
     assert (code, out) == (2, "")

@@ -1,4 +1,5 @@
 import pytest
+from commits import offer, prepare
 
 from mdiqkd_net.blocks import SecretKey
 from mdiqkd_net.keys.records import BlockMeta
@@ -25,8 +26,8 @@ def _block(no: int = 1, *, origin: str = "measured", owner: str = "alice", n_bit
 
 def _fill(store: KeyStore, *args, **kwargs) -> bytes:
     meta, key = _block(*args, **kwargs)
-    store.hold(meta, key)
-    store.release(meta.block_id)
+    prepare(store, meta, key)
+    offer(store, meta.block_id)
     return key.value
 
 

@@ -5,11 +5,13 @@ import threading
 from pathlib import Path
 
 import pytest
+from commits import offer, prepare
 
 from mdiqkd_net.errors import KeyStoreError
 from mdiqkd_net.keys import sealing
-from mdiqkd_net.keys.database import SCHEMA_VERSION
+from mdiqkd_net.keys.schema import SCHEMA_VERSION
 from mdiqkd_net.keys.store import KeyStore
+from mdiqkd_net.protocol.commit import Phase
 
 
 def sealed_records(path: Path) -> list[bytes]:
@@ -51,13 +53,13 @@ def test_two_openers_of_a_new_store_agree_on_its_key(path, fill):
     assert sorted(file.name for file in path.parent.iterdir()) == ["alice.db", "alice.db.key"]
 
 
-@pytest.mark.parametrize("how", ["take", "discard"])
+@pytest.mark.parametrize("how", ["take", "abort"])
 def test_the_file_forgets_what_has_gone(path, how, block):
     with KeyStore.open(path) as store:
         meta, key = block(n_bits=40 * 256)
-        store.hold(meta, key)
+        prepare(store, meta, key)
         if how == "take":
-            store.release(meta.block_id)
+            offer(store, meta.block_id)
     records = sealed_records(path)
     assert len(records) == 40
     assert all(record in path.read_bytes() for record in records)
@@ -65,7 +67,7 @@ def test_the_file_forgets_what_has_gone(path, how, block):
         if how == "take":
             store.take_many("bob", 40)
         else:
-            store.discard(meta.block_id)
+            store.settle(meta.block_id, Phase.ABORTED, b"")
     assert not any(record in path.read_bytes() for record in records)
     # The tail of a record must not linger either, nor the log.
     assert not any(record[-16:] in path.read_bytes() for record in records)
@@ -153,7 +155,7 @@ def test_a_locked_store_says_so(path, store, block, fill):
         with pytest.raises(KeyStoreError, match=r"alice\.db: locked by another process"):
             impatient.take("bob")
         with pytest.raises(KeyStoreError, match="locked by another process"):
-            impatient.hold(*block(2))
+            prepare(impatient, *block(2))
         assert impatient.status()[0].available == 4  # reading does not wait for a writer
         blocker.execute("ROLLBACK")
         blocker.close()
@@ -166,11 +168,11 @@ def test_a_full_disk_leaves_no_half_block(path, store, block, fill):
     n_pages = connection.execute("PRAGMA page_count").fetchone()[0]
     connection.execute(f"PRAGMA max_page_count = {n_pages + 4}")
     with pytest.raises(KeyStoreError, match=r"alice\.db: the disk is full; nothing was changed"):
-        store.hold(*block(2, n_bits=2000 * 256))
+        prepare(store, *block(2, n_bits=2000 * 256))
     rows = store.keys()
     assert [row.block_no for row in rows] == 4 * [1]
     connection.execute("PRAGMA max_page_count = 100000")
-    assert store.hold(*block(2, n_bits=2000 * 256)) == 2000
+    assert prepare(store, *block(2, n_bits=2000 * 256)) == 2000
 
 
 def test_an_interrupted_block_leaves_nothing(store, monkeypatch, block):
@@ -180,11 +182,11 @@ def test_an_interrupted_block_leaves_nothing(store, monkeypatch, block):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as interrupted:
-        interrupted.setattr(store, "_block_state", interrupt)
+        interrupted.setattr("mdiqkd_net.keys.commits.find", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            store.hold(meta, key)
+            prepare(store, meta, key)
     assert store.keys() == []
-    store.hold(meta, key)
+    prepare(store, meta, key)
 
 
 def test_a_file_system_without_shared_memory_is_refused(path, monkeypatch):

@@ -11,7 +11,8 @@ from mdiqkd_net.keys.store import KeyStore
 TAKER = """
 import os, sys
 from pathlib import Path
-from mdiqkd_net.keys.store import KeyStore, NoKeyError
+from mdiqkd_net.keys.records import NoKeyError
+from mdiqkd_net.keys.store import KeyStore
 store = KeyStore.open(Path(sys.argv[1]))
 try:
     while True:
@@ -50,7 +51,7 @@ def test_death_before_the_commit_delivers_nothing(path, monkeypatch, fill):
         raise Death
 
     with monkeypatch.context() as dying:
-        dying.setattr("mdiqkd_net.keys.store.utc_now", die)
+        dying.setattr("mdiqkd_net.keys.contents.utc_now", die)
         with pytest.raises(Death):
             store.take("bob")
     assert store.take("bob").value == value[:32]

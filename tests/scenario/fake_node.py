@@ -26,6 +26,7 @@ from pathlib import Path
 from mdiqkd_net.blocks import SecretKey
 from mdiqkd_net.keys.records import BlockMeta
 from mdiqkd_net.keys.store import KeyStore
+from mdiqkd_net.protocol.commit import OFFERED, CommitRecord, Phase
 from mdiqkd_net.runtime import config as configs
 
 SECRET_BITS = 2048
@@ -149,8 +150,10 @@ def make_keys(config: configs.EndpointConfig, behavior: str) -> None:
                 eps=1e-10,
                 leak_model="fake",
             )
-            store.hold(meta, key)
-            store.release(block_id)
+            record = CommitRecord(block_id, meta.role, Phase.PREPARED, key.n_bits)
+            store.prepare(meta, key, record)
+            store.settle(block_id, Phase.COMMITTED, b"")
+            store.settle(block_id, OFFERED[meta.role], b"")
             say(config.node, "block.key", **result, secret_bits=SECRET_BITS)
 
 

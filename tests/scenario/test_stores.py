@@ -1,4 +1,5 @@
 import pytest
+from commits import offer, prepare
 
 from mdiqkd_net.blocks import SecretKey
 from mdiqkd_net.errors import KeyStoreError
@@ -26,8 +27,8 @@ def fill(path, owner, peer, value):
             key = SecretKey(
                 block_id=block_id, n_bits=8 * len(value), origin="simulated", value=value
             )
-            store.hold(meta, key)
-            store.release(block_id)
+            prepare(store, meta, key)
+            offer(store, block_id)
 
 
 @pytest.mark.parametrize(
