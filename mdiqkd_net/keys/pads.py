@@ -2,44 +2,36 @@
 
 The tags of the endpoint link are information-theoretically secure only if no pad is ever used
 twice. So a pad is burnt on disk, overwritten and synced, before its value is handed out: after a
-crash at any point it was either burnt or never seen. This assumes that nobody puts an older copy
-of the file back; a file must never be restored from a backup. Overwriting in place erases what
-the file system shows; copy-on-write file systems and flash media may keep stale sectors.
+crash at any point it was either burnt or never seen. Overwriting in place erases what the file
+system shows; copy-on-write file systems and flash media may keep stale sectors.
 
-Layout, integers big-endian: a page of 4096 bytes, then `n_pads` pads of 16 bytes for the messages
-of the lower node id, then as many for those of the higher. The page begins with
-`magic 8 | version u16 | zero u16 | n_pads u32 | pool id 16 | lower 32 | higher 32 | owner 32 |
-r1 r2 of the lower 32 | r1 r2 of the higher 32 | SHA-256 of all that`; node ids are padded with
-zeros. Both users' files are equal but for the owner and the checksum.
+The owner sends tags only within a lease that the peer has granted, and keeps how far it has granted
+to the peer (`mdiqkd_net.protocol.leases`). So one file of the two may be set back, and no pad is
+used twice: what the other file tells is enough. Both files set back are not protected, so never
+restore a pad file from a backup all the same. How the file looks: `mdiqkd_net.keys.pad_layout`.
 """
 
 import fcntl
-import hashlib
 import os
-import struct
 import threading
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mdiqkd_net.errors import AuthenticationError, ConfigError, KeyStoreError
+from mdiqkd_net.keys import pad_layout as layout
 from mdiqkd_net.keys.files import PRIVATE, NewFile, check_private, create_together, make_directory
 from mdiqkd_net.keys.identity import check_pair
+from mdiqkd_net.keys.pad_layout import PAD_BYTES, Header
+from mdiqkd_net.protocol.leases import NoLeaseError, check_lease, next_lease
 
-PAD_BYTES: Final = 16
 N_PADS: Final = 4096
 MAX_PADS: Final = 2**20
-
-_MAGIC: Final = b"MDIQKDPD"
-_VERSION: Final = 1
-_HEADER: Final = struct.Struct(">8sHHI16s32s32s32s64s")
-_CHECKSUM_BYTES: Final = 32
-_PAGE_BYTES: Final = 4096
-"""The header has a page of its own, so that no torn write of a pad can damage it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +45,6 @@ class PadInfo:
     n_pads: int
     remaining_send: int
     remaining_receive: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Header:
-    n_pads: int
-    pool_id: bytes
-    pair: tuple[str, str]
-    owner: str
-    hash_keys: bytes = field(repr=False)
 
 
 def pad_path(directory: Path, a: str, b: str, owner: str) -> Path:
@@ -102,18 +85,7 @@ def create_pads(directory: Path, a: str, b: str, n_pads: int = N_PADS) -> tuple[
     pads = os.urandom(2 * n_pads * PAD_BYTES)
     files = []
     for owner in (a, b):
-        header = _HEADER.pack(
-            _MAGIC,
-            _VERSION,
-            0,
-            n_pads,
-            pool_id,
-            low.encode(),
-            high.encode(),
-            owner.encode(),
-            hash_keys,
-        )
-        page = (header + hashlib.sha256(header).digest()).ljust(_PAGE_BYTES, b"\0")
+        page = layout.first_page(Header(n_pads, pool_id, (low, high), owner, hash_keys))
         files.append(NewFile(pad_path(directory, a, b, owner), PRIVATE, page + pads))
     create_together(files)
     return files[0].path, files[1].path
@@ -130,9 +102,9 @@ def describe(path: Path) -> PadInfo:
     except OSError as error:
         raise KeyStoreError(f"{path}: {error.strerror}") from None
     try:
-        header = _read_header(descriptor, path)
-        of_low = _unused(descriptor, path, header.n_pads, 0)
-        of_high = _unused(descriptor, path, header.n_pads, 1)
+        header = layout.read_header(descriptor, path)
+        of_low = layout.find_unused(descriptor, path, header.n_pads, 0)
+        of_high = layout.find_unused(descriptor, path, header.n_pads, 1)
     finally:
         os.close(descriptor)
     sends, receives = (of_low, of_high) if header.owner == header.pair[0] else (of_high, of_low)
@@ -142,7 +114,7 @@ def describe(path: Path) -> PadInfo:
         owner=header.owner,
         pool_id=header.pool_id.hex(),
         n_pads=header.n_pads,
-        remaining_send=header.n_pads - _first_unused(sends),
+        remaining_send=header.n_pads - layout.first_unused(sends),
         remaining_receive=int(np.count_nonzero(receives)),
     )
 
@@ -153,7 +125,7 @@ class PadFile:
     A pad is returned at most once in the life of the file. May be used from any thread.
     """
 
-    def __init__(self, descriptor: int, path: Path, header: _Header) -> None:
+    def __init__(self, descriptor: int, path: Path, header: Header, *, leased: bool) -> None:
         self._descriptor = descriptor
         self._path = path
         self._pair = header.pair
@@ -164,13 +136,28 @@ class PadFile:
         self._send_side = header.pair.index(header.owner)
         self._lock = threading.Lock()
         self._why_unusable: str | None = None
-        self._next_send = _first_unused(_unused(descriptor, path, self._n_pads, self._send_side))
-        receives = _unused(descriptor, path, self._n_pads, 1 - self._send_side)
+        sends = layout.find_unused(descriptor, path, self._n_pads, self._send_side)
+        self._next_send = layout.first_unused(sends)
+        self._lease_end = 0 if leased else self._n_pads
+        receives = layout.find_unused(descriptor, path, self._n_pads, 1 - self._send_side)
         self._remaining_receive = int(np.count_nonzero(receives))
+        # A file from before there were leases has granted nothing, but accepted tags.
+        self._granted = max(
+            layout.read_granted(descriptor, path, header), layout.first_unused(receives)
+        )
+        self._readable = self._granted if leased else self._n_pads
 
     @classmethod
-    def open(cls, path: Path, owner: str, peer: str) -> Self:
+    def open(cls, path: Path, owner: str, peer: str, *, leased: bool = False) -> Self:
         """Lock a file and check that it belongs to `owner`, for messages to and from `peer`.
+
+        A lease that an earlier process had is abandoned.
+
+        Args:
+            path: The file.
+            owner: Whose file it is.
+            peer: The other user.
+            leased: Give and accept pads within leases only.
 
         Raises:
             KeyStoreError: If the file is missing, damaged, in use, open to others, or not theirs.
@@ -187,14 +174,14 @@ class PadFile:
                 raise KeyStoreError(f"{path}: in use by another process") from None
             except OSError as error:
                 raise KeyStoreError(f"{path}: cannot be locked: {error.strerror}") from None
-            header = _read_header(descriptor, path)
+            header = layout.read_header(descriptor, path)
             if header.owner != owner or set(header.pair) != {owner, peer}:
                 other = header.pair[1 - header.pair.index(header.owner)]
                 raise KeyStoreError(
                     f"{path}: found the pads of {header.owner!r} for {other!r}; "
                     f"allowed: those of {owner!r} for {peer!r}"
                 )
-            return cls(descriptor, path, header)
+            return cls(descriptor, path, header, leased=leased)
         except BaseException:
             os.close(descriptor)
             raise
@@ -250,44 +237,124 @@ class PadFile:
         """Pads left for tags that the owner checks."""
         return self._remaining_receive
 
+    @property
+    def high_water(self) -> int:
+        """The index after the last burnt pad for sending; durable."""
+        return self._next_send
+
+    @property
+    def lease_left(self) -> int:
+        """Pads of the lease in hand that are left for sending."""
+        return max(0, self._lease_end - self._next_send)
+
+    def grant(self, high_water: int) -> tuple[int, int]:
+        """Grant the peer a lease on its next pads: base and count, durable before they return.
+
+        The lease is short at the end of the pads, and then empty.
+
+        Args:
+            high_water: The peer's own mark, from its request.
+
+        Raises:
+            RemoteProtocolError: If the peer names a mark that cannot be.
+            KeyStoreError: If the disk refuses.
+        """
+        with self._lock:
+            self._check_usable()
+            base, count = next_lease(self._granted, high_water, self._n_pads)
+            record = layout.grant_record(self._pool_id, base + count)
+            with self._trusted("a lease could not be granted"):
+                for offset in layout.GRANT_OFFSETS:
+                    layout.write_at(self._descriptor, record, offset)
+            self._granted = base + count
+            self._readable = max(self._readable, self._granted)
+            return base, count
+
+    def accept_lease(self, base: int, count: int) -> None:
+        """Send with these pads from now on; the pads before them are burnt.
+
+        Raises:
+            RemoteProtocolError: If the lease holds pads that are burnt, or that do not exist.
+            KeyStoreError: If the disk refuses.
+        """
+        with self._lock:
+            self._check_usable()
+            check_lease(self._next_send, base, count, self._n_pads)
+            if base > self._next_send:
+                offset = layout.offset_of(self._n_pads, self._send_side, self._next_send)
+                with self._trusted("pads could not be burnt"):
+                    skipped = bytes(PAD_BYTES * (base - self._next_send))
+                    layout.write_at(self._descriptor, skipped, offset)
+            self._next_send, self._lease_end = base, base + count
+
     def take_send(self) -> tuple[int, bytearray]:
         """Burn the next pad for sending, and return its index and its 16 bytes.
 
         Indices only grow, also across restarts.
 
         Raises:
-            KeyStoreError: If none is left, or the disk refuses.
+            NoLeaseError: If the lease is used up; ask for another.
+            KeyStoreError: If there is no pad left at all, or the disk refuses.
         """
         with self._lock:
             self._check_usable()
-            if self._next_send >= self._n_pads:
+            index = self._next_send
+            if index >= self._n_pads:
                 low, high = self._pair
                 raise KeyStoreError(
                     f"{self._path}: all {self._n_pads} pads for sending are used up; make new ones "
                     f"with `mdiqkd pki new-pads {low} {high} --dir DIR`, and give each user its "
                     "file in place of the old one"
                 )
-            index = self._next_send
-            pad = self._burn(self._send_side, index)
+            if index >= self._lease_end:
+                raise NoLeaseError(f"{self._path}: no pad for sending is left in the lease")
+            pad = self._read(self._send_side, index)
+            self._burn(self._send_side, index, pad)
             self._next_send = index + 1
             return index, pad
 
-    def take_receive(self, index: int) -> bytearray:
-        """Burn the pad that the peer names, and return its 16 bytes.
+    def read_receive(self, index: int) -> bytearray:
+        """The 16 bytes of the pad that the peer names; nothing is burnt.
 
         Raises:
-            AuthenticationError: If there is no such pad, or it was used before; never says which.
+            AuthenticationError: If it was not granted, or is burnt; never says which.
             KeyStoreError: If the disk refuses.
         """
         with self._lock:
             self._check_usable()
-            if not 0 <= index < self._n_pads:
+            if not 0 <= index < self._readable:
                 raise AuthenticationError("authentication failed")
-            pad = self._burn(1 - self._send_side, index)
+            pad = self._read(1 - self._send_side, index)
             if not any(pad):
                 raise AuthenticationError("authentication failed")
-            self._remaining_receive -= 1
             return pad
+
+    def burn_receive(self, index: int) -> None:
+        """Burn a pad whose tag was accepted, durably. Burning again does nothing.
+
+        Raises:
+            AuthenticationError: If it was not granted.
+            KeyStoreError: If the disk refuses.
+        """
+        with self._lock:
+            self._check_usable()
+            if not 0 <= index < self._readable:
+                raise AuthenticationError("authentication failed")
+            pad = self._read(1 - self._send_side, index)
+            if any(pad):
+                pad[:] = bytes(PAD_BYTES)
+                self._burn(1 - self._send_side, index, pad)
+                self._remaining_receive -= 1
+
+    def take_receive(self, index: int) -> bytearray:
+        """`read_receive`, then `burn_receive`."""
+        pad = self.read_receive(index)
+        try:
+            self.burn_receive(index)
+        except BaseException:
+            pad[:] = bytes(PAD_BYTES)
+            raise
+        return pad
 
     def _check_usable(self) -> None:
         if self._why_unusable is not None:
@@ -300,82 +367,31 @@ class PadFile:
             first, middle, end = start, start + PAD_BYTES, start + 2 * PAD_BYTES
             return self._hash_keys[first:middle], self._hash_keys[middle:end]
 
-    def _burn(self, side: int, index: int) -> bytearray:
-        """Read a pad and erase it durably; the value leaves only if the disk has confirmed."""
-        offset = _offset(self._n_pads, side, index)
+    def _read(self, side: int, index: int) -> bytearray:
         pad = bytearray(PAD_BYTES)
-        try:
-            _read_at(self._descriptor, pad, offset)
-            if any(pad):
-                if os.pwrite(self._descriptor, bytes(PAD_BYTES), offset) != PAD_BYTES:
-                    raise OSError(0, "short write")
-                os.fsync(self._descriptor)
-        except BaseException as error:
-            pad[:] = bytes(PAD_BYTES)
-            # After a failed sync nobody knows what the disk holds, and a second sync may falsely
-            # succeed: this file is only trusted again after it has been opened anew.
-            self._why_unusable = "a pad could not be burnt; restart after mending the disk"
-            if isinstance(error, OSError):
-                raise KeyStoreError(
-                    f"{self._path}: a pad could not be burnt: {error.strerror}"
-                ) from None
-            raise
+        with self._trusted("a pad could not be read"):
+            layout.read_at(self._descriptor, pad, layout.offset_of(self._n_pads, side, index))
         return pad
 
+    def _burn(self, side: int, index: int, pad: bytearray) -> None:
+        """Erase a pad durably; on failure its value is wiped, so that it cannot leave."""
+        offset = layout.offset_of(self._n_pads, side, index)
+        try:
+            with self._trusted("a pad could not be burnt"):
+                layout.write_at(self._descriptor, bytes(PAD_BYTES), offset)
+        except BaseException:
+            pad[:] = bytes(PAD_BYTES)
+            raise
 
-def _offset(n_pads: int, side: int, index: int) -> int:
-    return _PAGE_BYTES + PAD_BYTES * (side * n_pads + index)
-
-
-def _read_at(descriptor: int, buffer: bytearray, offset: int) -> None:
-    """Fill a buffer, without a copy that could not be wiped. Raises OSError."""
-    done = 0
-    with memoryview(buffer) as view:
-        while done < len(buffer):
-            n_read = os.preadv(descriptor, [view[done:]], offset + done)
-            if n_read == 0:
-                raise OSError(0, "unexpected end of file")
-            done += n_read
-
-
-def _read_header(descriptor: int, path: Path) -> _Header:
-    raw = bytearray(_HEADER.size + _CHECKSUM_BYTES)
-    try:
-        _read_at(descriptor, raw, 0)
-        size_bytes = os.fstat(descriptor).st_size
-    except OSError as error:
-        raise KeyStoreError(f"{path}: no pad file: {error.strerror}") from None
-    body = raw[: _HEADER.size]
-    magic, version, _, n_pads, pool_id, low, high, owner, hash_keys = _HEADER.unpack(body)
-    if magic != _MAGIC:
-        raise KeyStoreError(f"{path}: no pad file")
-    if version != _VERSION:
-        raise KeyStoreError(f"{path}: found pad file version {version}; allowed: {_VERSION}")
-    if hashlib.sha256(body).digest() != raw[_HEADER.size :]:
-        raise KeyStoreError(f"{path}: damaged: the checksum of its header does not fit")
-    expected_bytes = _offset(n_pads, 2, 0)
-    if size_bytes != expected_bytes:
-        raise KeyStoreError(
-            f"{path}: damaged: found {size_bytes} bytes; {n_pads} pads need {expected_bytes}"
-        )
-    names = [name.rstrip(b"\0").decode() for name in (low, high, owner)]
-    return _Header(n_pads, pool_id, (names[0], names[1]), names[2], hash_keys)
-
-
-def _unused(descriptor: int, path: Path, n_pads: int, side: int) -> NDArray[np.bool_]:
-    """Which pads of a direction are not burnt, shape (n_pads,)."""
-    region = bytearray(n_pads * PAD_BYTES)
-    try:
-        _read_at(descriptor, region, _offset(n_pads, side, 0))
-    except OSError as error:
-        raise KeyStoreError(f"{path}: {error.strerror}") from None
-    words = np.frombuffer(region, dtype=np.uint64).reshape(n_pads, 2)
-    unused: NDArray[np.bool_] = (words[:, 0] | words[:, 1]) != 0
-    words.fill(0)  # the bytes of `region`
-    return unused
-
-
-def _first_unused(unused: NDArray[np.bool_]) -> int:
-    """The index after the last burnt pad, so that indices never go back."""
-    burnt = np.flatnonzero(~unused)
-    return int(burnt[-1]) + 1 if burnt.size else 0
+    @contextmanager
+    def _trusted(self, failure: str) -> Iterator[None]:
+        """Use the disk; after a failure this object refuses everything."""
+        try:
+            yield
+        except BaseException as error:
+            # After a failed sync nobody knows what the disk holds, and a second sync may falsely
+            # succeed: this file is only trusted again after it has been opened anew.
+            self._why_unusable = f"{failure}; restart after mending the disk"
+            if isinstance(error, OSError):
+                raise KeyStoreError(f"{self._path}: {failure}: {error.strerror}") from None
+            raise

@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mdiqkd_net.errors import AuthenticationError, ConfigError, KeyStoreError
-from mdiqkd_net.keys import pads
-from mdiqkd_net.keys.pads import PAD_BYTES, PadFile, create_pads
+from mdiqkd_net.keys import pad_layout, pads
+from mdiqkd_net.keys.pad_layout import PAD_BYTES
+from mdiqkd_net.keys.pads import PadFile, create_pads
 
 PAGE = 4096
 
@@ -300,14 +301,14 @@ def test_a_truncated_file_is_refused(files, n_bytes, why):
 
 
 def test_a_file_that_shrinks_while_it_is_read_is_refused(files, monkeypatch):
-    header_only = pads._read_header
+    header_only = pad_layout.read_header
 
     def shrink(descriptor, path):
         header = header_only(descriptor, path)
         os.truncate(path, PAGE)
         return header
 
-    monkeypatch.setattr(pads, "_read_header", shrink)
+    monkeypatch.setattr(pad_layout, "read_header", shrink)
     with pytest.raises(KeyStoreError, match="unexpected end of file"):
         PadFile.open(files[1], "alice", "bob")
 
@@ -330,7 +331,7 @@ def test_reprs_show_no_secrets(files, alices):
         f"PadFile({str(files[1])!r}, owner='alice', remaining_send=8, remaining_receive=8)"
     )
     descriptor = os.open(files[1], os.O_RDONLY)
-    assert "hash_keys" not in repr(pads._read_header(descriptor, files[1]))
+    assert "hash_keys" not in repr(pad_layout.read_header(descriptor, files[1]))
     os.close(descriptor)
 
 
