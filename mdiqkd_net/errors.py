@@ -39,7 +39,7 @@ class LocalProtocolError(ProtocolError):
 
 
 class RemoteProtocolError(ProtocolError):
-    """The peer broke the protocol; `abort_code` is what it is told (spec 8)."""
+    """The peer broke the protocol; `abort_code` is what it is told (spec 10)."""
 
     def __init__(self, message: str, abort_code: int = 0x0301) -> None:
         super().__init__(message)

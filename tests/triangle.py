@@ -1,30 +1,35 @@
 """Three cores wired in memory: relay and two endpoints, simulated light, fake pads and stores.
 
-Knobs: `tamper` may change, drop (None) or keep every frame on its way; `announce` may give the two
-users different frames. Everything is pumped until nothing moves any more.
+Knobs: `tamper` may change, drop (None) or keep every frame on its way. Everything is pumped until
+nothing moves any more. Connections can be cut and made again, and a user can be restarted on what
+its store and its pads kept.
 """
 
 import hashlib
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mdiqkd_net.blocks import SecretKey
 from mdiqkd_net.devices import SimulatedReceiver
-from mdiqkd_net.errors import AuthenticationError, ProtocolError, WireError
+from mdiqkd_net.errors import AuthenticationError, ProtocolError, RemoteProtocolError, WireError
 from mdiqkd_net.estimation.analysis import Analysis
 from mdiqkd_net.estimation.engine import DEFAULT
 from mdiqkd_net.params import ReceiverParams, Security, Setting, Source
 from mdiqkd_net.physics.encodings import light_table
 from mdiqkd_net.protocol import effects as fx
 from mdiqkd_net.protocol.agreement import Agreement
+from mdiqkd_net.protocol.commit import OFFERED, UNSETTLED, CommitRecord, Phase
+from mdiqkd_net.protocol.correspondence import Correspondence
 from mdiqkd_net.protocol.endpoint import Endpoint, PairPlan
+from mdiqkd_net.protocol.handshake import greet
 from mdiqkd_net.protocol.relay import Relay
 from mdiqkd_net.wire.codec import CAPS, encode
 from mdiqkd_net.wire.frames import Frame, FrameReader, Sequencer
+from mdiqkd_net.wire.messages import Message
 
 SOURCE = Source(
     x=Setting(intensity=0.12, probability=0.35),
@@ -51,53 +56,150 @@ class Random:
 
 
 class MemoryPads:
-    """Pads of one user; two of them with the same seed fit together."""
+    """Pads of one user; two of them with the same seed fit together. `restart` ends the lease."""
+
+    WINDOW = 8
+    N_PADS = 64
 
     def __init__(self, seed: int, lower: bool) -> None:
         rng = np.random.default_rng(seed)
         keys = [bytearray(rng.bytes(16)) for _ in range(4)]
-        pads = [[rng.bytes(16) for _ in range(8)] for _ in range(2)]
+        pads = [[rng.bytes(16) for _ in range(self.N_PADS)] for _ in range(2)]
         mine, theirs = (0, 1) if lower else (1, 0)
         self.send_keys = (keys[2 * mine], keys[2 * mine + 1])
         self.receive_keys = (keys[2 * theirs], keys[2 * theirs + 1])
         self._send, self._receive = pads[mine], pads[theirs]
+        self.high_water = 0
+        self.granted = 0
+        self._end = 0
         self.n_sent = 0
         self.received: set[int] = set()
 
-    def take_send(self) -> tuple[int, bytearray]:
-        self.n_sent += 1
-        return self.n_sent - 1, bytearray(self._send[self.n_sent - 1])
+    @property
+    def lease_left(self) -> int:
+        return self._end - self.high_water
 
-    def take_receive(self, index: int) -> bytearray:
-        if index in self.received or index >= len(self._receive):
+    def restart(self) -> None:
+        self._end = self.high_water
+
+    def take_send(self) -> tuple[int, bytearray]:
+        assert self.lease_left > 0
+        self.high_water += 1
+        self.n_sent += 1
+        return self.high_water - 1, bytearray(self._send[self.high_water - 1])
+
+    def read_receive(self, index: int) -> bytearray:
+        if index in self.received or index >= self.granted:
             raise AuthenticationError("authentication failed")
-        self.received.add(index)
         return bytearray(self._receive[index])
+
+    def burn_receive(self, index: int) -> None:
+        self.received.add(index)
+
+    def grant(self, high_water: int) -> tuple[int, int]:
+        base = max(self.granted, high_water)
+        self.granted = base + self.WINDOW
+        return base, self.WINDOW
+
+    def accept_lease(self, base: int, count: int) -> None:
+        if base < self.high_water:
+            raise RemoteProtocolError("lease below the high-water mark")
+        self.high_water, self._end = base, base + count
+
+
+class MemoryStore:
+    """What a key store keeps, for as long as the object lives."""
+
+    def __init__(self) -> None:
+        self.records: dict[bytes, CommitRecord] = {}
+        self.values: dict[bytes, SecretKey] = {}
+        self.models: list[str] = []
+        self.first_free = 1
+
+    def record(self, block_id: bytes) -> CommitRecord | None:
+        return self.records.get(block_id)
+
+    def unsettled(self) -> list[CommitRecord]:
+        return [r for r in self.records.values() if r.phase in UNSETTLED[r.role]]
+
+    def next_block(self) -> int:
+        return self.first_free
+
+    def hold(self, effect: fx.Hold) -> None:
+        assert effect.key.block_id not in self.records, "a block is held once"
+        self.records[effect.key.block_id] = effect.record
+        self.values[effect.key.block_id] = effect.key
+        self.models.append(effect.leak_model)
+
+    def settle(self, effect: fx.Settle) -> None:
+        record = self.records[effect.block_id]
+        self.records[effect.block_id] = replace(record, phase=effect.phase, said=effect.said)
+        if effect.phase is Phase.ABORTED:
+            self.values.pop(effect.block_id, None)
+
+    @property
+    def offered(self) -> dict[bytes, bytes]:
+        return {
+            block_id: bytes(self.values[block_id].value)
+            for block_id, record in self.records.items()
+            if record.phase is OFFERED[record.role]
+        }
 
 
 @dataclass
 class User:
     name: str
-    core: Endpoint
+    plan: PairPlan
     pads: MemoryPads
-    sequencer: Sequencer
-    relay_sequencer: Sequencer
-    held: dict[bytes, SecretKey] = field(default_factory=dict)
-    released: set[bytes] = field(default_factory=set)
+    entropy: Random
+    store: MemoryStore = field(default_factory=MemoryStore)
     reports: list[tuple[str, dict]] = field(default_factory=list)
     light: dict[bytes, fx.SessionLight] = field(default_factory=dict)
     frozen: list[str] = field(default_factory=list)
-    models: list[str] = field(default_factory=list)
     light_seen: list[bytes] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
+    latched: str = ""
     error: Exception | None = None
+
+    def __post_init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        """As a process that begins: nothing but the store and the pads is left."""
+        self.peer = Correspondence(self.entropy)
+        self.relay = Correspondence(self.entropy)
+        self.pads.restart()
+        self.light.clear()
+        self.core = Endpoint(
+            self.plan,
+            sequencer=self.peer.sequencer,
+            pads=self.pads,
+            records=self.store,
+            entropy=self.entropy,
+            now_s=lambda: 0.0,
+        )
 
     @property
     def keys(self) -> dict[bytes, bytes]:
-        return {i: k.value for i, k in self.held.items() if i in self.released}
+        return self.store.offered
+
+    @property
+    def held(self) -> dict[bytes, SecretKey]:
+        return self.store.values
+
+    @property
+    def models(self) -> list[str]:
+        return self.store.models
 
     def report(self, event: str) -> dict:
         return next(fields for name, fields in reversed(self.reports) if name == event)
+
+
+class _Wire:
+    """One connection: stream 0 of both directions, and whatever is in flight on it."""
+
+    def __init__(self, a: str, b: str) -> None:
+        self.ends = {a: Sequencer(), b: Sequencer()}
 
 
 class Triangle:
@@ -123,13 +225,15 @@ class Triangle:
         self.tamper = tamper or (lambda _source, _target, frame: frame)
         self.trace: list[tuple[str, str, int]] = []
         self._seed = seed
-        self._flight: deque[tuple[str, str, bytes]] = deque()
+        self._flight: deque[tuple[str, str, bytes, _Wire]] = deque()
+        self._wires: dict[frozenset[str], _Wire] = {}
         self.relay = Relay(
             pulse_rate_hz=10**9,
             segment_pulses=segment_pulses,
             entropy=self.random,
             key=Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"relay").digest()),
         )
+        self._at_relay = {name: Correspondence(self.random) for name in ("alice", "bob")}
         self.users: dict[str, User] = {}
         for name, peer in (("alice", "bob"), ("bob", "alice")):
             agreement = Agreement(
@@ -147,11 +251,8 @@ class Triangle:
                 agreement=agreement,
                 qber_hint=0.02,
             )
-            sequencer = Sequencer()
             pads = MemoryPads(pad_seeds[name == "bob"], name == "alice")
-            core = Endpoint(plan, sequencer=sequencer, pads=pads, entropy=self.random)
-            self.users[name] = User(name, core, pads, sequencer, Sequencer())
-            self._perform_relay(self.relay.connected(name, Sequencer()))
+            self.users[name] = User(name, plan, pads, self.random)
 
     @property
     def alice(self) -> User:
@@ -162,44 +263,118 @@ class Triangle:
         return self.users["bob"]
 
     def run(self) -> "Triangle":
-        """Ask for a block at both users and pump until nothing moves."""
-        for user in self.users.values():
-            self._perform(user, user.core.request())
+        """Connect everybody and pump until nothing moves."""
+        for name in self.users:
+            self.connect(name, "charles")
+        self.connect("alice", "bob")
         self.pump()
         return self
 
-    def pump(self) -> None:
-        while self._flight:
-            source, target, raw = self._flight.popleft()
+    def connect(self, a: str, b: str) -> None:
+        """Make a connection, in place of one that there may be."""
+        self.cut(a, b)
+        self._wires[frozenset((a, b))] = _Wire(a, b)
+        sides = [self._side(a, b), self._side(b, a)]
+        hellos = [greet(a, "endpoint", self.random, side) for side in sides]
+        n_meetings = [side.n_meetings for side in sides]
+        for end, other, side, ours, theirs, n in zip(
+            (a, b), (b, a), sides, hellos, hellos[::-1], n_meetings, strict=True
+        ):
+            kept, frames = side.meet(ours, theirs, n)
+            for frame in frames:
+                self._put(end, other, frame.raw)
+            if end == "charles":
+                self._perform_relay(self.relay.connected(other, side.sequencer, kept=kept))
+            elif other == "charles":
+                self._perform(self.users[end], self.users[end].core.relay_linked(kept=kept))
+            else:
+                self._perform(self.users[end], self.users[end].core.linked(kept=kept))
+
+    def cut(self, a: str, b: str) -> None:
+        """Lose a connection, with all that is in flight on it."""
+        wire = self._wires.pop(frozenset((a, b)), None)
+        self._flight = deque(entry for entry in self._flight if entry[3] is not wire)
+        for end, other in ((a, b), (b, a)):
+            if end == "charles" and wire is not None:
+                self._perform_relay(self.relay.disconnected(other))
+
+    def restart(self, name: str) -> None:
+        """Kill a user and start it again, without connections."""
+        for other in ("charles", *self.users):
+            if other != name:
+                self.cut(name, other)
+        self.users[name].start()
+
+    def _side(self, name: str, other: str) -> Correspondence:
+        if name == "charles":
+            return self._at_relay[other]
+        user = self.users[name]
+        return user.relay if other == "charles" else user.peer
+
+    def pump(self, limit: int | None = None) -> None:
+        """Deliver frames until none is left, or so many."""
+        while self._flight and limit != 0:
+            limit = None if limit is None else limit - 1
+            source, target, raw, wire = self._flight.popleft()
             (frame,) = FrameReader(CAPS).receive_data(raw)
             self.trace.append((source, target, frame.kind))
             changed = self.tamper(source, target, frame)
             if changed is not None:
-                self._deliver(source, target, changed)
+                self._deliver(source, target, changed, wire)
 
-    def _deliver(self, source: str, target: str, frame: Frame) -> None:
+    def _put(self, source: str, target: str, raw: bytes) -> None:
+        wire = self._wires.get(frozenset((source, target)))
+        if wire is not None:
+            self._flight.append((source, target, raw, wire))
+
+    def _say(self, source: str, target: str, message: Message) -> None:
+        wire = self._wires.get(frozenset((source, target)))
+        if wire is not None:
+            frame = wire.ends[source].seal(message.TYPE, encode(message))
+            self._put(source, target, frame.raw)
+
+    def _deliver(self, source: str, target: str, frame: Frame, wire: _Wire) -> None:
         if target == "charles":
-            self._perform_relay(self.relay.receive(source, frame))
+            if self._accept(target, source, frame, wire):
+                self._perform_relay(self.relay.receive(source, frame))
             return
         user = self.users[target]
         if user.error is not None:
             return
-        handle = user.core.receive_relay if source == "charles" else user.core.receive_peer
         try:
-            effects = handle(frame)
+            if source == "charles":
+                new = self._accept(target, source, frame, wire)
+                effects = user.core.receive_relay(frame) if new else []
+            else:
+                if frame.stream == 0:
+                    wire.ends[target].accept(frame)
+                effects = user.core.receive_peer(frame)
+        except AuthenticationError as error:
+            user.error = error
+            return
         except (ProtocolError, WireError) as error:
             user.error = error
             effects = user.core.abort(str(error))
         self._perform(user, effects)
 
+    def _accept(self, target: str, source: str, frame: Frame, wire: _Wire) -> bool:
+        if frame.stream == 0:
+            return wire.ends[target].accept(frame)
+        return self._side(target, source).sequencer.accept(frame)
+
     def _perform(self, user: User, effects: list[fx.Effect]) -> None:
         for effect in effects:
             match effect:
                 case fx.Send(node=node, data=data):
-                    self._flight.append((user.name, node, data))
+                    self._put(user.name, node, data)
+                case fx.Say(message=message):
+                    self._say(user.name, user.plan.peer, message)
+                case fx.Tell(message=message, stream=0):
+                    self._say(user.name, "charles", message)
                 case fx.Tell(message=message, stream=stream):
-                    frame = user.relay_sequencer.seal(message.TYPE, encode(message), stream)
-                    self._flight.append((user.name, "charles", frame.raw))
+                    sequencer = user.relay.sequencer
+                    frame = sequencer.seal(message.TYPE, encode(message), stream)
+                    self._put(user.name, "charles", frame.raw)
                 case fx.Freeze(digest=digest):
                     assert not user.light, "frozen before the light"
                     user.frozen.append(digest)
@@ -208,31 +383,37 @@ class Triangle:
                     user.light_seen.append(session)
                 case fx.Disarm(session=session):
                     user.light.pop(session, None)
-                case fx.Hold(key=key, leak_model=model):
-                    user.held[key.block_id] = key
-                    user.models.append(model)
-                case fx.Release(block_id=block_id):
-                    user.released.add(block_id)
-                case fx.Discard(block_id=block_id):
-                    user.held.pop(block_id)
+                case fx.Begin(block=block):
+                    assert block >= user.store.first_free, "numbers only rise"
+                    user.store.first_free = block + 1
+                case fx.Hold():
+                    user.store.hold(effect)
+                case fx.Settle():
+                    user.store.settle(effect)
+                case fx.BurnReceived(pad=pad):
+                    user.pads.burn_receive(pad)
                 case fx.Report(event=event, fields=fields):
                     user.reports.append((event, dict(fields)))
-                case fx.Resume():
-                    self._perform(user, user.core.resume())
+                case fx.Continue():
+                    self._perform(user, user.core.go_on())
+                case fx.Latch(reason=reason):
+                    user.latched = reason
                 case fx.Finished(outcome=outcome):
                     user.ended.append(outcome)
-                    if user.core.blocks_left:
-                        self._perform(user, user.core.request())
+                    self._perform(user, user.core.request())
 
     def _perform_relay(self, effects: list[fx.Effect]) -> None:
         for effect in effects:
             match effect:
                 case fx.Send(node=node, data=data):
-                    self._flight.append(("charles", node, data))
+                    self._put("charles", node, data)
                 case fx.StartLight():
                     self._measure(effect)
 
     def _measure(self, start: fx.StartLight) -> None:
+        if any(start.session not in self.users[name].light for name in start.users):
+            self._perform_relay(self.relay.light_failed(start.session))
+            return
         receiver = SimulatedReceiver(
             receiver=RECEIVER,
             transmittances=(TRANSMITTANCE, TRANSMITTANCE),

@@ -10,11 +10,11 @@ from typing import Any, Final
 
 from mdiqkd_net.errors import LocalProtocolError, RemoteProtocolError, WireError
 from mdiqkd_net.protocol import ripening, stages, verifying
+from mdiqkd_net.protocol.commit import Phase
 from mdiqkd_net.protocol.context import LOCAL_REASON, BlockContext
-from mdiqkd_net.protocol.effects import Effect
+from mdiqkd_net.protocol.effects import Effect, Tell
 from mdiqkd_net.protocol.stages import Step
 from mdiqkd_net.protocol.states import State, require_legal
-from mdiqkd_net.wire.codec import decode
 from mdiqkd_net.wire.frames import Frame
 from mdiqkd_net.wire.messages import (
     AmplifySeed,
@@ -23,8 +23,6 @@ from mdiqkd_net.wire.messages import (
     BlockAborted,
     BlockOpen,
     BlockOpened,
-    Commit,
-    Committed,
     Disclose,
     EstimationBits,
     Gate,
@@ -39,20 +37,11 @@ from mdiqkd_net.wire.messages import (
     Verified,
     Verify,
     VerifyGroups,
-    Vote,
 )
 
 ENDED: Final = (State.DONE, State.ABORTED)
 
-_TAGGED: Final[Mapping[type[Message], Callable[..., Step]]] = {
-    Prepare: ripening.on_prepare,
-    Vote: ripening.on_vote,
-    Commit: ripening.on_commit,
-    Committed: ripening.on_committed,
-}
-"""Their tag covers the transcript before them, so they enter it themselves."""
-
-_PLAIN: Final[Mapping[type[Message], Callable[..., Step]]] = {
+_HANDLERS: Final[Mapping[type[Message], Callable[..., Step]]] = {
     BlockOpen: stages.on_open,
     BlockOpened: stages.on_opened,
     Gate: stages.on_gate,
@@ -67,6 +56,7 @@ _PLAIN: Final[Mapping[type[Message], Callable[..., Step]]] = {
     Verify: ripening.on_verify,
     Verified: ripening.on_verified,
     AmplifySeed: ripening.on_seed,
+    Prepare: ripening.on_prepare,
 }
 
 
@@ -92,6 +82,22 @@ class Block:
         """Coordinator: propose the block to the peer."""
         return self._go(stages.open_block(self._ctx))
 
+    def open_as(self, number: int, frame: Frame, proposal: BlockOpen) -> list[Effect]:
+        """Participant: take the number that the coordinator gave the block, and its proposal.
+
+        Raises:
+            RemoteProtocolError: The proposal differs from what is agreed here.
+        """
+        self._ctx.block = number
+        return self.receive_peer(frame, proposal)
+
+    def outlive(self, message: Message, frame: Frame) -> list[Effect]:
+        """The rest of a session whose block has ended: take it in, so that the relay gets done."""
+        if not isinstance(message, Announcement):
+            return []
+        ctx = self._ctx
+        return [Tell(m, ctx.stream_at_relay) for m in ctx.credit.take(len(frame.raw))]
+
     def receive_relay(self, message: Message, frame: Frame) -> list[Effect]:
         """Take a message of the relay; on refusal stay exactly as before.
 
@@ -108,46 +114,61 @@ class Block:
             return self._go(self._ctx.abort("the relay ended the session", LOCAL_REASON))
         raise LocalProtocolError(f"the table allows {type(message).__name__}, nothing handles it")
 
-    def receive_peer(self, frame: Frame) -> list[Effect]:
-        """Take a frame of the peer; on refusal stay exactly as before.
+    def receive_peer(self, frame: Frame, message: Message) -> list[Effect]:
+        """Take a message of the peer; on refusal stay exactly as before.
 
         Raises:
             RemoteProtocolError: Not legal now, or not true.
-            WireError: Not a message, or out of sequence.
+            WireError: Contents that cannot be read.
         """
-        message = decode(frame)
         require_legal(self._ctx.role, self.state, message)
-        self._ctx.sequencer.accept(frame)
-        tagged = type(message) in _TAGGED
-        if not tagged:
+        # The tag of `Prepare` covers the transcript before it.
+        enters = not isinstance(message, Prepare)
+        if enters:
             self._ctx.transcript.add_received(frame)
         try:
-            step = self._handle(message, frame)
+            step = self._handle(message)
         except (RemoteProtocolError, WireError):
-            if not tagged:
+            if enters:
                 self._ctx.transcript.forget_received()
-            self._ctx.sequencer.forget(frame)
             raise
         return self._go(step)
 
-    def resume(self) -> list[Effect]:
-        """Go on computing where a `Resume` effect left off."""
-        return self._go(ripening.resume(self._ctx))
+    def go_on(self) -> list[Effect]:
+        """Go on computing where a `Continue` effect left off."""
+        return self._go(ripening.amplify_and_prepare(self._ctx))
 
-    def abort(self, reason: str) -> list[Effect]:
-        """End the block for a reason of our own, or of the network's."""
-        if self.ended:
+    def settle(self, phase: Phase) -> list[Effect]:
+        """The commit of this block has ended, with a key or without."""
+        return self._go(ripening.settle(self._ctx, phase))
+
+    @property
+    def block_id(self) -> bytes | None:
+        """Name of the block's key, once both gates are proven."""
+        return self._ctx.block_id if self._ctx.peer_gate else None
+
+    @property
+    def number(self) -> int:
+        """Number of the block, which is that of its stream."""
+        return self._ctx.block
+
+    def abort(self, reason: str, *, tell: bool = True) -> list[Effect]:
+        """End the block for a reason of our own; one that is prepared ends by its commit only.
+
+        Args:
+            reason: For the operator; the peer hears a code.
+            tell: Whether the peer hears anything.
+        """
+        if self.ended or self.state is State.PREPARED:
             return []
-        return self._go(self._ctx.abort(reason, None))
+        return self._go(self._ctx.abort(reason, LOCAL_REASON if tell else None))
 
-    def _handle(self, message: Message, frame: Frame) -> Step:
+    def _handle(self, message: Message) -> Step:
         if isinstance(message, BlockAborted):
             return ripening.on_aborted(self._ctx, message, self.state)
         if isinstance(message, Gate) and self.state is State.COLLECTING:
             return stages.on_early_gate(self._ctx, message)
-        if type(message) in _TAGGED:
-            return _TAGGED[type(message)](self._ctx, message, frame)
-        return _PLAIN[type(message)](self._ctx, message)
+        return _HANDLERS[type(message)](self._ctx, message)
 
     def _go(self, step: Step) -> list[Effect]:
         self.state, effects = step

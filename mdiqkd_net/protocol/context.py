@@ -1,6 +1,5 @@
 """What one block knows while it ripens, and how it speaks to the peer."""
 
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -9,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdiqkd_net.blocks import Counts
-from mdiqkd_net.errors import AuthenticationError
 from mdiqkd_net.estimation.engine import (
     Estimate,
     blocks_needed,
@@ -21,16 +19,18 @@ from mdiqkd_net.params import Source
 from mdiqkd_net.postprocessing.leak import efficiency
 from mdiqkd_net.protocol.agreement import Agreement
 from mdiqkd_net.protocol.announcing import AnnouncementLog
+from mdiqkd_net.protocol.committing import Commits
+from mdiqkd_net.protocol.credit import Granted
 from mdiqkd_net.protocol.effects import Disarm, Effect, Finished, Report, Send
-from mdiqkd_net.protocol.ids import block_id, pair_id, session_digest
+from mdiqkd_net.protocol.ids import block_id, session_digest
 from mdiqkd_net.protocol.light import Entropy, SessionLight
 from mdiqkd_net.protocol.reconciling import KeyReconciliation
 from mdiqkd_net.protocol.sifting import Sifted
 from mdiqkd_net.protocol.states import Role, State
-from mdiqkd_net.protocol.tags import Pads, Transcript
+from mdiqkd_net.protocol.tags import Pads, Transcript, tag_context
 from mdiqkd_net.wire.codec import encode
-from mdiqkd_net.wire.frames import Frame, Sequencer
-from mdiqkd_net.wire.messages import BlockAborted, Gate, Message, PairReady
+from mdiqkd_net.wire.frames import Sequencer
+from mdiqkd_net.wire.messages import BlockAborted, Gate, Message, PairReady, Prepare
 
 NOT_ENOUGH_DATA: Final = 0x0501
 FAILED_CHECK: Final = 0x0502
@@ -58,9 +58,11 @@ class BlockContext:
     light: SessionLight
     sequencer: Sequencer
     pads: Pads
+    commits: Commits
     entropy: Entropy = field(repr=False)
     qber_hint: float
     log: AnnouncementLog
+    credit: Granted
     transcript: Transcript = field(default_factory=Transcript)
     peer_source: Source | None = None
     states: list[NDArray[np.uint8]] = field(default_factory=list, repr=False)
@@ -145,33 +147,11 @@ class BlockContext:
         self.transcript.add_sent(frame)
         return Send(self.peer, frame.raw)
 
-    def seal(self, message: type[Message], bits: int) -> tuple[int, bytes]:
-        """Pad index and tag for a message of the commit, over the transcript so far."""
-        return self.transcript.seal(self.pads, self._tag_context(message, bits, own=True))
-
-    def check(self, frame: Frame, message: type[Message], bits: int, pad: int, tag: bytes) -> None:
-        """Check a tag of the peer, then enter its frame in the transcript.
-
-        Raises:
-            AuthenticationError: It fails; counted. The frame is not entered.
-        """
-        try:
-            self.transcript.check(self.pads, self._tag_context(message, bits, own=False), pad, tag)
-        except AuthenticationError:
-            self.tag_failures += 1
-            raise
-        self.transcript.add_received(frame)
-
-    def _tag_context(self, message: type[Message], bits: int, *, own: bool) -> bytes:
-        by_coordinator = own == self.is_coordinator
-        return struct.pack(
-            "<12sHB16s16sQ",
-            b"mdiqkd1 tag\0",
-            message.TYPE,
-            by_coordinator,
-            pair_id(self.users),
-            self.block_id,
-            bits,
+    @property
+    def prepare_context(self) -> bytes:
+        """What the tag of `Prepare` speaks of, besides the transcript."""
+        return tag_context(
+            self.users, self.block_id, self.secret_bits, Prepare, by_coordinator=True
         )
 
     @property

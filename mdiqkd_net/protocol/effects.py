@@ -1,7 +1,7 @@
 """What a core asks its shell to do. The shell performs effects strictly in order.
 
-`Hold` is durable before the next effect starts; that is how a key is on disk before the message
-that speaks of it leaves.
+`Begin`, `Hold`, `Settle`, `BurnReceived` and `Freeze` are durable before the next effect starts;
+that is how a key is on disk before the message that speaks of it leaves.
 """
 
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mdiqkd_net.blocks import SecretKey, Segment
+from mdiqkd_net.protocol.commit import CommitRecord, Phase
 from mdiqkd_net.protocol.light import SessionLight
 from mdiqkd_net.wire.messages import Message
 
@@ -19,6 +20,13 @@ class Send:
 
     node: str
     data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """A message for the peer on stream 0. Lost if there is no connection: it is said again then."""
+
+    message: Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,28 +53,38 @@ class Disarm:
 
 
 @dataclass(frozen=True, slots=True)
+class Begin:
+    """Note durably that a block of this number begins; a number never comes twice."""
+
+    block: int
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
-    """Store a key durably, not yet to be handed out."""
+    """Store a key and the record of its commit durably; it is not yet to be handed out."""
 
     key: SecretKey
     users: tuple[str, str]
     block: int
     eps: float
     leak_model: str
+    record: CommitRecord
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
-    """A held key may be handed out."""
+class Settle:
+    """Make the next phase of a commit durable, with what is now said about it."""
 
     block_id: bytes
+    phase: Phase
+    said: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Discard:
-    """A held key must never be handed out."""
+class BurnReceived:
+    """Erase a pad of the peer: the message that it authenticated has been acted on."""
 
-    block_id: bytes
+    pad: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,29 +130,54 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The pair's block has ended, with a key or without."""
+    """The pair's block has ended, with a key or without; call the core's `request` for more."""
 
     outcome: Literal["key", "aborted"]
 
 
 @dataclass(frozen=True, slots=True)
-class Resume:
-    """Perform what came before, then call the core's `resume`: it has more to compute."""
+class Latch:
+    """Stop working with the peer until an operator has looked."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitReturn:
+    """A user's connection is lost: call `gone` if it stays away for long."""
+
+    user: str
+    n_visits: int
+
+
+@dataclass(frozen=True, slots=True)
+class HasRoom:
+    """A user has taken announcements in: ask `has_room` again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    """Perform what came before, then call the core's `go_on`: it has more to compute."""
 
 
 Effect = (
     Send
+    | Say
     | Tell
-    | Resume
+    | Continue
     | Arm
     | Disarm
+    | Begin
     | Hold
-    | Release
-    | Discard
+    | Settle
+    | BurnReceived
     | Freeze
     | AwaitArmed
     | StartLight
     | StopLight
     | Report
     | Finished
+    | Latch
+    | AwaitReturn
+    | HasRoom
 )

@@ -1,23 +1,46 @@
-"""One user's side of one pair: blocks, one after another, over a relay link and a peer link."""
+"""One user's side of one pair: blocks, one after another, over connections that come and go."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mdiqkd_net.errors import LocalProtocolError, RemoteProtocolError
+from mdiqkd_net.errors import AuthenticationError, RemoteProtocolError
 from mdiqkd_net.protocol.agreement import Agreement
 from mdiqkd_net.protocol.announcing import AnnouncementLog
 from mdiqkd_net.protocol.block import Block
+from mdiqkd_net.protocol.commit import OFFERED, Phase
+from mdiqkd_net.protocol.committing import Commits, Records
 from mdiqkd_net.protocol.context import BlockContext
-from mdiqkd_net.protocol.effects import Effect, Tell
+from mdiqkd_net.protocol.credit import Granted
+from mdiqkd_net.protocol.effects import Effect, Latch, Report, Say, Settle, Tell
 from mdiqkd_net.protocol.ids import ordered
+from mdiqkd_net.protocol.leases import GrantLimit
 from mdiqkd_net.protocol.light import SessionLight
-from mdiqkd_net.protocol.states import WRONG_STATE, Role
-from mdiqkd_net.protocol.tags import Pads
+from mdiqkd_net.protocol.states import PAIR_MESSAGES, WRONG_STATE, Role, State
+from mdiqkd_net.protocol.tags import MAX_TAG_FAILURES, Pads
 from mdiqkd_net.wire.codec import decode
 from mdiqkd_net.wire.frames import Frame, Sequencer
-from mdiqkd_net.wire.messages import BlockOpen, PairReady, PairRequest
+from mdiqkd_net.wire.messages import (
+    MAX_UNSETTLED,
+    BlockAborted,
+    BlockOpen,
+    Commit,
+    CommitAborted,
+    Committed,
+    CommitUnknown,
+    Message,
+    PadLease,
+    PadLeaseRequest,
+    PairReady,
+    PairRequest,
+    Resume,
+    Vote,
+)
 
 MAX_SEGMENTS = 1 << 20
+PADS_PER_BLOCK = 3
+"""A user tags two messages of a block, or three if the commit is given up."""
+
+_COLLECTING = (State.OPENING, State.COLLECTING, State.EARLY_GATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +51,7 @@ class PairPlan:
         node: This user.
         peer: The other.
         n_pulses: Pulses of one block.
-        blocks: How many blocks.
+        blocks: How many blocks; 0 is without end.
         agreement: What both must hold in common.
         qber_hint: Z error rate to reconcile the first block with.
     """
@@ -45,29 +68,48 @@ class Endpoint:
     """The core of a pair at one user; sans-I/O.
 
     Args:
-        sequencer: Numbers the frames of the peer link; the handshake has used it already.
+        sequencer: Numbers the frames of the streams that outlive a connection to the peer.
         pads: One-time pads shared with this peer.
+        records: What the key store knows of earlier blocks.
         entropy: Source of everything that must not be guessed.
+        now_s: Seconds of a clock that never goes back; it limits how often pads are granted.
     """
 
     def __init__(
-        self, plan: PairPlan, *, sequencer: Sequencer, pads: Pads, entropy: Callable[[int], bytes]
+        self,
+        plan: PairPlan,
+        *,
+        sequencer: Sequencer,
+        pads: Pads,
+        records: Records,
+        entropy: Callable[[int], bytes],
+        now_s: Callable[[], float],
     ) -> None:
         self._plan = plan
         self._sequencer = sequencer
         self._pads = pads
+        self._records = records
         self._entropy = entropy
+        self._now_s = now_s
+        self._grants = GrantLimit()
         self.users = ordered(plan.node, plan.peer)
         self.role = Role.COORDINATOR if plan.node == self.users[0] else Role.PARTICIPANT
+        self._commits = Commits(self.users, self.role, pads, records)
+        self._next_block = 0
+        self._has_met = False
         self._n_asked = 0
+        self._asks = False
+        self._asks_pads = False
+        self._lacks_pads = False
         self._block: Block | None = None
-        self._waiting: Frame | None = None
+        self._waiting: tuple[Frame, BlockOpen] | None = None
         self._qber = plan.qber_hint
+        self._n_tag_failures = 0
 
     @property
-    def blocks_left(self) -> int:
-        """Blocks that are still to be asked for."""
-        return self._plan.blocks - self._n_asked
+    def blocks_left(self) -> bool:
+        """Whether more blocks are to be asked for."""
+        return not self._plan.blocks or self._n_asked < self._plan.blocks
 
     @property
     def block(self) -> Block | None:
@@ -75,13 +117,42 @@ class Endpoint:
         return self._block
 
     def request(self) -> list[Effect]:
-        """Ask the relay for the next block."""
-        if self._block is not None and not self._block.ended:
-            raise LocalProtocolError("a block is still under way")
+        """Ask the relay for the next block, if it is time for one.
+
+        It is once both users have agreed where they are, the last block has ended, and the pads
+        for the tags of another one are there.
+        """
+        ready = self._has_met and not self._asks and self.blocks_left
+        if not ready or (self._block is not None and not self._block.ended):
+            return []
+        if self._pads.lease_left < PADS_PER_BLOCK:
+            return self._ask_for_pads()
         if self._block is not None and self._block.qber_z is not None:
             self._qber = max(self._block.qber_z, 1e-4)
         self._n_asked += 1
-        return [Tell(PairRequest(n_pulses=self._plan.n_pulses, peer=self._plan.peer), 0)]
+        self._asks = True
+        return [self._request]
+
+    def linked(self, *, kept: bool) -> list[Effect]:
+        """There is a new connection to the peer.
+
+        Args:
+            kept: Whether both sides go on where the last one broke off.
+        """
+        self._asks_pads = False
+        effects: list[Effect] = []
+        if not kept:
+            self._waiting = None
+            if self._block is not None:
+                effects = self._block.abort("the peer started anew", tell=False)
+        return [*effects, self._resume()]
+
+    def relay_linked(self, *, kept: bool) -> list[Effect]:
+        """There is a new connection to the relay; `kept` as in `linked`."""
+        effects: list[Effect] = []
+        if not kept and self._block is not None and self._block.state in _COLLECTING:
+            effects = self._block.abort("the relay started anew")
+        return [*effects, self._request] if self._asks else effects
 
     def receive_relay(self, frame: Frame) -> list[Effect]:
         """Take a message of the relay.
@@ -96,7 +167,7 @@ class Endpoint:
         if self._block is None:
             raise RemoteProtocolError(f"{type(message).__name__} before PairReady", WRONG_STATE)
         if self._block.ended:
-            return []  # the rest of a session whose block has ended here
+            return self._block.outlive(message, frame)
         return self._block.receive_relay(message, frame)
 
     def receive_peer(self, frame: Frame) -> list[Effect]:
@@ -104,33 +175,166 @@ class Endpoint:
 
         Raises:
             RemoteProtocolError: Not legal now, or not true.
+            AuthenticationError: A tag that does not fit; nothing has changed.
             WireError: Not a message, or out of sequence.
         """
-        if self._block is None or self._block.ended:
-            if frame.stream < self._n_asked:
-                return []  # crossed with the end of its block
-            message = decode(frame)
-            if isinstance(message, BlockOpen) and self._waiting is None:
-                self._waiting = frame  # the relay's word is still on its way to us
-                return []
-            raise RemoteProtocolError(
-                f"{type(message).__name__} without a block; allowed: BlockOpen", WRONG_STATE
-            )
-        return self._block.receive_peer(frame)
+        if frame.stream == 0:
+            return self._receive_about_pair(decode(frame))
+        if not self._sequencer.accept(frame):
+            return []
+        try:
+            return self._receive_in_block(frame)
+        except BaseException:
+            self._sequencer.forget(frame)
+            raise
 
-    def resume(self) -> list[Effect]:
-        """Go on computing where a `Resume` effect left off."""
+    def go_on(self) -> list[Effect]:
+        """Go on computing where a `Continue` effect left off."""
         if self._block is None or self._block.ended:
             return []
-        return self._block.resume()
+        return self._block.go_on()
 
     def abort(self, reason: str) -> list[Effect]:
-        """End the block at hand, if there is one."""
+        """End the block at hand, if there is one that still can end this way."""
         return [] if self._block is None else self._block.abort(reason)
+
+    def _resume(self) -> Say:
+        unsettled = self._records.unsettled()[-MAX_UNSETTLED:]
+        blocks = [record.block_id for record in unsettled]
+        return Say(Resume(blocks=blocks, next_block=self._least_next))
+
+    def _ask_for_pads(self) -> list[Effect]:
+        if self._asks_pads:
+            return []  # the answer is on its way
+        self._asks_pads = True
+        return [Say(PadLeaseRequest(high_water=self._pads.high_water))]
+
+    @property
+    def _request(self) -> Effect:
+        plan = self._plan
+        return Tell(PairRequest(n_pulses=plan.n_pulses, peer=plan.peer, request=self._n_asked), 0)
+
+    @property
+    def _least_next(self) -> int:
+        return max(self._next_block, self._records.next_block())
+
+    def _receive_about_pair(self, message: Message) -> list[Effect]:
+        if type(message) not in PAIR_MESSAGES[self.role]:
+            raise RemoteProtocolError(
+                f"{type(message).__name__} on stream 0 for a {self.role.value}", WRONG_STATE
+            )
+        match message:
+            case Resume(blocks=blocks, next_block=next_block):
+                self._next_block = max(self._next_block, next_block)
+                self._has_met = True
+                return [*self._commits.listed(blocks, self._ripening), *self.request()]
+            case PadLeaseRequest(high_water=high_water):
+                self._grants.admit(self._now_s())
+                base, count = self._pads.grant(high_water)
+                return [Say(PadLease(base=base, count=count))]
+            case PadLease(base=base, count=count):
+                if not self._asks_pads:
+                    raise RemoteProtocolError("PadLease that nobody asked for", WRONG_STATE)
+                return self._take_lease(base, count)
+            case Vote() | Commit() | Committed() | CommitAborted() | CommitUnknown():
+                return self._receive_commit(message)
+        raise AssertionError(f"the table allows {type(message).__name__}, nothing handles it")
+
+    def _take_lease(self, base: int, count: int) -> list[Effect]:
+        self._asks_pads = False
+        self._pads.accept_lease(base, count)
+        # Who lacked a pad to answer with asks to be told once more.
+        again, self._lacks_pads = self._lacks_pads, False
+        left = self._pads.lease_left
+        if left == 0 or (left < PADS_PER_BLOCK and not again):
+            return [Latch(f"the pads for {self._plan.peer} are used up; `mdiqkd pki` makes new ones")]
+        return [*([self._resume()] if again else []), *self.request()]
+
+    @property
+    def _ripening(self) -> bytes | None:
+        """The block at hand if no record speaks for it yet: its `Prepare` may be on its way."""
+        block = self._block
+        if block is None or block.ended or block.state is State.PREPARED:
+            return None
+        return block.block_id
+
+    def _receive_commit(
+        self, message: Vote | Commit | Committed | CommitAborted | CommitUnknown
+    ) -> list[Effect]:
+        if not self._can_answer(message.block_id):
+            self._lacks_pads = True
+            return self._ask_for_pads()
+        try:
+            effects = self._commits.receive(message)
+        except AuthenticationError:
+            self._n_tag_failures += 1
+            if self._n_tag_failures < MAX_TAG_FAILURES:
+                raise
+            return [Latch(f"{self._n_tag_failures} tags of {self._plan.peer} did not fit")]
+        return self._settled(effects)
+
+    def _can_answer(self, block_id: bytes) -> bool:
+        """Whether there is a pad for an answer, besides those that the block at hand will need."""
+        block = self._block
+        is_other = block is not None and not block.ended and block.block_id != block_id
+        return self._pads.lease_left > (PADS_PER_BLOCK if is_other else 0)
+
+    def _settled(self, effects: list[Effect]) -> list[Effect]:
+        """Add what follows from a commit that has come to its end."""
+        after: list[Effect] = []
+        for effect in effects:
+            after.append(effect)
+            if isinstance(effect, Settle) and effect.phase in (OFFERED[self.role], Phase.ABORTED):
+                after += self._end(effect)
+        return after
+
+    def _end(self, settled: Settle) -> list[Effect]:
+        block = self._block
+        if block is not None and block.block_id == settled.block_id and not block.ended:
+            return block.settle(settled.phase)
+        fields = {
+            "users": list(self.users),
+            "block_id": settled.block_id.hex(),
+            "phase": settled.phase.value,
+        }
+        return [Report("commit.settled", fields)]
+
+    def _receive_in_block(self, frame: Frame) -> list[Effect]:
+        block = None if self._block is None or self._block.ended else self._block
+        message = decode(frame)
+        if isinstance(message, BlockOpen) and self.role is Role.PARTICIPANT:
+            return self._receive_open(block, frame, message)
+        if block is not None and frame.stream == block.number:
+            return self._settled(block.receive_peer(frame, message))
+        if isinstance(message, BlockAborted):
+            if self._waiting is not None and self._waiting[0].stream == frame.stream:
+                self._waiting = None
+            return []
+        if frame.stream < self._least_next:
+            return []  # crossed with the end of its block
+        raise RemoteProtocolError(
+            f"{type(message).__name__} of block {frame.stream}, which is not open; "
+            "allowed: BlockOpen by the coordinator",
+            WRONG_STATE,
+        )
+
+    def _receive_open(self, block: Block | None, frame: Frame, message: BlockOpen) -> list[Effect]:
+        least = self._least_next
+        if frame.seq or message.block != frame.stream or message.block < least:
+            raise RemoteProtocolError(
+                f"BlockOpen of block {message.block} as frame {frame.seq} of stream "
+                f"{frame.stream}; allowed: first of the stream of a block from {least} on"
+            )
+        if block is not None and block.state is State.OPENING:
+            return block.open_as(message.block, frame, message)
+        self._waiting = frame, message  # the relay's word is still on its way to us
+        return []
 
     def _ready(self, ready: PairReady, stream: int) -> list[Effect]:
         if self._block is not None and not self._block.ended:
             raise RemoteProtocolError("PairReady while a block is under way", WRONG_STATE)
+        if not self._asks:
+            raise RemoteProtocolError("PairReady that nobody asked for", WRONG_STATE)
         self._check_ready(ready)
         n_segments = -(-ready.n_pulses // ready.segment_pulses)
         source = self._plan.agreement.prepared_source
@@ -140,26 +344,33 @@ class Endpoint:
             )
         except ValueError:
             raise RemoteProtocolError("PairReady: the relay's key is no Ed25519 key") from None
-        context = BlockContext(
-            role=self.role,
-            users=self.users,
-            peer=self._plan.peer,
-            block=self._n_asked,
-            stream_at_relay=stream,
-            ready=ready,
-            agreement=self._plan.agreement,
-            light=SessionLight(source, n_segments, self._entropy),
-            sequencer=self._sequencer,
-            pads=self._pads,
-            entropy=self._entropy,
-            qber_hint=self._qber,
-            log=log,
+        self._asks = False
+        self._block = Block(
+            BlockContext(
+                role=self.role,
+                users=self.users,
+                peer=self._plan.peer,
+                block=self._least_next,
+                stream_at_relay=stream,
+                ready=ready,
+                agreement=self._plan.agreement,
+                light=SessionLight(source, n_segments, self._entropy),
+                sequencer=self._sequencer,
+                pads=self._pads,
+                commits=self._commits,
+                entropy=self._entropy,
+                qber_hint=self._qber,
+                log=log,
+                credit=Granted(),
+            )
         )
-        self._block = Block(context)
         if self.role is Role.COORDINATOR:
             return self._block.open()
         waiting, self._waiting = self._waiting, None
-        return [] if waiting is None else self._block.receive_peer(waiting)
+        if waiting is None:
+            return []
+        frame, proposal = waiting
+        return self._block.open_as(proposal.block, frame, proposal)
 
     def _check_ready(self, ready: PairReady) -> None:
         if tuple(ready.users) != self.users:

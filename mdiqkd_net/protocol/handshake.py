@@ -6,8 +6,9 @@ from typing import Literal
 
 from mdiqkd_net import __version__
 from mdiqkd_net.errors import RemoteProtocolError, WireError
-from mdiqkd_net.wire.codec import decode, encode
-from mdiqkd_net.wire.frames import Frame, Sequencer
+from mdiqkd_net.protocol.correspondence import Correspondence
+from mdiqkd_net.wire.codec import decode
+from mdiqkd_net.wire.frames import Frame
 from mdiqkd_net.wire.messages import Hello
 
 PROTOCOL_VERSION = 1
@@ -31,17 +32,22 @@ class Expected:
 
 
 def greet(
-    node: str, role: RoleName, entropy: Callable[[int], bytes], sequencer: Sequencer
-) -> bytes:
-    """Our Hello as a frame."""
-    hello = Hello(
+    node: str,
+    role: RoleName,
+    entropy: Callable[[int], bytes],
+    correspondence: Correspondence,
+) -> Hello:
+    """Our first message."""
+    return Hello(
+        epoch=correspondence.epoch,
         impl=f"mdiqkd-net {__version__}",
         node=node,
         nonce=entropy(32),
+        positions=correspondence.sequencer.positions(),
         role=role,
+        seen=correspondence.seen,
         versions=[PROTOCOL_VERSION],
     )
-    return sequencer.seal(hello.TYPE, encode(hello)).raw
 
 
 def welcome(frame: Frame, certified: str, expected: Expected) -> Hello:

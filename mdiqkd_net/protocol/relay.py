@@ -15,9 +15,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from mdiqkd_net.blocks import ClickBlock, Segment
 from mdiqkd_net.errors import LocalProtocolError, RemoteProtocolError
 from mdiqkd_net.protocol.announcing import Announcer
+from mdiqkd_net.protocol.credit import Outstanding
 from mdiqkd_net.protocol.effects import (
     AwaitArmed,
+    AwaitReturn,
     Effect,
+    HasRoom,
     Report,
     Send,
     StartLight,
@@ -28,6 +31,8 @@ from mdiqkd_net.protocol.states import RELAY_MOVES, WRONG_STATE, RelayState
 from mdiqkd_net.wire.codec import decode, encode
 from mdiqkd_net.wire.frames import Frame, Sequencer
 from mdiqkd_net.wire.messages import (
+    Announcement,
+    Credit,
     Message,
     PairAborted,
     PairArmed,
@@ -49,6 +54,10 @@ class _User:
     sequencer: Sequencer
     state: RelayState = RelayState.IDLE
     requests: dict[Pair, deque[int]] = field(default_factory=dict)
+    n_requested: dict[Pair, int] = field(default_factory=dict)
+    outstanding: dict[int, Outstanding] = field(default_factory=dict)
+    is_here: bool = True
+    n_visits: int = 1
 
 
 @dataclass(slots=True)
@@ -87,28 +96,62 @@ class Relay:
         self._session: _Session | None = None
         self._handle = 0
 
-    def connected(self, user: str, sequencer: Sequencer) -> list[Effect]:
+    def connected(self, user: str, sequencer: Sequencer, *, kept: bool) -> list[Effect]:
         """A user's link is up.
 
-        Raises:
-            RemoteProtocolError: That user is connected already.
+        Args:
+            user: Who.
+            sequencer: Numbers the frames of the streams that outlive a connection.
+            kept: Whether it goes on where the last connection broke off.
         """
-        if user in self._users:
-            raise RemoteProtocolError(f"{user} is connected already", QUOTA)
-        self._users[user] = _User(sequencer)
-        return [Report("user.connected", {"user": user, "n_users": len(self._users)})]
+        known = self._users.get(user)
+        if known is not None and kept:
+            known.is_here = True
+            known.n_visits += 1
+            effects: list[Effect] = []
+        else:
+            effects = self._leave(user)
+            n_visits = 1 if known is None else known.n_visits + 1
+            self._users[user] = _User(sequencer, n_visits=n_visits)
+        effects.append(Report("user.connected", {"user": user, "n_users": self._n_here}))
+        return effects
 
     def disconnected(self, user: str) -> list[Effect]:
-        """A user's link is gone; whatever it was part of ends."""
+        """A user's link is gone; what it was part of waits for its return."""
+        known = self._users.get(user)
+        if known is None or not known.is_here:
+            return []
+        known.is_here = False
+        return [
+            Report("user.disconnected", {"user": user, "n_users": self._n_here}),
+            AwaitReturn(user, known.n_visits),
+        ]
+
+    def gone(self, user: str, n_visits: int) -> list[Effect]:
+        """A user has had its time to return; whatever it was part of ends if it has not."""
+        known = self._users.get(user)
+        if known is None or known.is_here or known.n_visits != n_visits:
+            return []
+        return self._leave(user)
+
+    def _leave(self, user: str) -> list[Effect]:
         if self._users.pop(user, None) is None:
             return []
         self._queue = deque(pair for pair in self._queue if user not in pair)
-        effects: list[Effect] = [
-            Report("user.disconnected", {"user": user, "n_users": len(self._users)})
-        ]
-        if self._session is not None and user in self._session.users:
-            effects += self._abort(PEER_GONE)
-        return effects
+        if self._session is None or user not in self._session.users:
+            return []
+        return self._abort(PEER_GONE)
+
+    @property
+    def _n_here(self) -> int:
+        return sum(user.is_here for user in self._users.values())
+
+    def has_room(self, session: bytes) -> bool:
+        """Whether both users have taken in enough for more to be announced."""
+        current = self._session
+        if current is None or current.ready.session != session:
+            return True  # nothing will be announced
+        return all(self._outstanding(user, current.handle).has_room for user in current.users)
 
     def receive(self, user: str, frame: Frame) -> list[Effect]:
         """Take one message of a user; on refusal stay exactly as before.
@@ -129,6 +172,9 @@ class Relay:
             return self._request(user, message)
         if isinstance(message, PairArmed):
             return self._armed(user, message)
+        if isinstance(message, Credit):
+            self._outstanding(user, frame.stream).granted(message.n_bytes)
+            return [HasRoom()]
         raise LocalProtocolError(f"the table allows {type(message).__name__}, nothing handles it")
 
     def clicks(self, session: bytes, block: ClickBlock) -> list[Effect]:
@@ -182,10 +228,14 @@ class Relay:
     def _request(self, user: str, message: PairRequest) -> list[Effect]:
         if message.peer == user:
             raise RemoteProtocolError(f"{user} asks for a pair with itself")
-        requests = self._users[user].requests
+        known = self._users[user]
+        requests = known.requests
         if sum(map(len, requests.values())) >= MAX_REQUESTS:
             raise RemoteProtocolError(f"{user} has {MAX_REQUESTS} open requests", QUOTA)
         pair = ordered(user, message.peer)
+        if message.request <= known.n_requested.get(pair, 0):
+            return []  # said again after a reconnect
+        known.n_requested[pair] = message.request
         requests.setdefault(pair, deque()).append(message.n_pulses)
         if self._both_want(pair) and pair not in self._queue:
             self._queue.append(pair)
@@ -193,6 +243,10 @@ class Relay:
 
     def _both_want(self, pair: Pair) -> bool:
         return all(user in self._users and self._users[user].requests.get(pair) for user in pair)
+
+    def _outstanding(self, user: str, handle: int) -> Outstanding:
+        known = self._users.get(user)
+        return Outstanding() if known is None else known.outstanding.get(handle, Outstanding())
 
     def _next_session(self) -> list[Effect]:
         if self._session is not None or not self._queue:
@@ -214,6 +268,7 @@ class Relay:
         self._session = _Session(self._handle, ready, pair, Announcer(ready.session, self._key))
         for user in pair:
             self._users[user].state = RelayState.READY
+            self._users[user].outstanding = {self._handle: Outstanding()}
         started = {
             "users": list(pair),
             "session": ready.session.hex(),
@@ -228,9 +283,9 @@ class Relay:
     def _armed(self, user: str, message: PairArmed) -> list[Effect]:
         session = self._session
         if session is None or user not in session.users:
-            raise RemoteProtocolError("PairArmed without a session", WRONG_STATE)
+            return []
         if message.session != session.ready.session:
-            raise RemoteProtocolError("PairArmed names another session", WRONG_STATE)
+            return []  # it crossed with the end of that session
         self._users[user].state = RelayState.ARMED
         if any(self._users[u].state is not RelayState.ARMED for u in session.users):
             return []
@@ -269,6 +324,8 @@ class Relay:
                 sequencer = self._users[user].sequencer
                 frame = sequencer.seal(message.TYPE, body, session.handle)
                 effects.append(Send(user, frame.raw))
+                if isinstance(message, Announcement):
+                    self._outstanding(user, session.handle).sent(len(frame.raw))
         return effects
 
 

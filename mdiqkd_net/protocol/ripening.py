@@ -1,4 +1,4 @@
-"""From raw bits to a committed key: reconcile, verify, amplify, commit (spec 6.5 to 6.9)."""
+"""From raw bits to a committed key: reconcile, verify, amplify, commit (spec 6.5 to 7.2)."""
 
 from typing import Final
 
@@ -12,22 +12,28 @@ from mdiqkd_net.postprocessing.verify import (
     verification_epsilon,
 )
 from mdiqkd_net.protocol import verifying
+from mdiqkd_net.protocol.commit import CommitRecord, Phase
 from mdiqkd_net.protocol.context import (
     FAILED_CHECK,
     NOT_ENOUGH_DATA,
     ORIGIN,
     BlockContext,
 )
-from mdiqkd_net.protocol.effects import Discard, Effect, Finished, Hold, Release, Resume
+from mdiqkd_net.protocol.effects import (
+    BurnReceived,
+    Continue,
+    Effect,
+    Finished,
+    Hold,
+    Say,
+)
 from mdiqkd_net.protocol.reconciling import KeyReconciliation
 from mdiqkd_net.protocol.stages import Step
 from mdiqkd_net.protocol.states import State
-from mdiqkd_net.wire.frames import Frame
+from mdiqkd_net.wire.codec import decode_body
 from mdiqkd_net.wire.messages import (
     AmplifySeed,
     BlockAborted,
-    Commit,
-    Committed,
     Prepare,
     Reconcile,
     ReconcileStart,
@@ -112,18 +118,19 @@ def on_verified(ctx: BlockContext, message: Verified) -> Step:
         message_out = AmplifySeed(bits=bits, part=part, parts=parts, seed=data)
         effects.append(ctx.send(message_out))
     # The peer can amplify while we do.
-    return State.AMPLIFYING, [*effects, Resume()]
+    return State.AMPLIFYING, [*effects, Continue()]
 
 
-def resume(ctx: BlockContext) -> Step:
+def amplify_and_prepare(ctx: BlockContext) -> Step:
     """Coordinator: amplify, hold the key, propose to commit."""
     _amplify(ctx)
     bits = ctx.secret_bits
-    pad, tag = ctx.seal(Prepare, bits)
+    pad, tag = ctx.transcript.seal(ctx.pads, ctx.prepare_context)
     prepare = Prepare(block_id=ctx.block_id, bits=bits, pad=pad, tag=tag)
+    record = CommitRecord(ctx.block_id, ctx.role, Phase.PREPARED, bits)
     return State.PREPARED, [
         ctx.report("block.stage", stage="commit"),
-        _hold(ctx),
+        _hold(ctx, record),
         ctx.send(prepare),
     ]
 
@@ -157,7 +164,7 @@ def on_seed(ctx: BlockContext, message: AmplifySeed) -> Step:
     return State.AMPLIFYING, []
 
 
-def on_prepare(ctx: BlockContext, message: Prepare, frame: Frame) -> Step:
+def on_prepare(ctx: BlockContext, message: Prepare) -> Step:
     """Participant: the coordinator holds the key. Hold it, too, and vote."""
     if not ctx.secret or (message.block_id, message.bits) != (ctx.block_id, ctx.secret_bits):
         raise RemoteProtocolError(
@@ -165,59 +172,36 @@ def on_prepare(ctx: BlockContext, message: Prepare, frame: Frame) -> Step:
             f"allowed: block {ctx.block_id.hex()} of {ctx.secret_bits} bits, after its seed"
         )
     try:
-        ctx.check(frame, Prepare, message.bits, message.pad, message.tag)
+        ctx.transcript.check(ctx.pads, ctx.prepare_context, message.pad, message.tag)
     except AuthenticationError:
         ctx.secret_bits = 0
+        ctx.tag_failures += 1
         return ctx.abort("authentication failed", FAILED_CHECK)
-    pad, tag = ctx.seal(Vote, message.bits)
+    record = ctx.commits.vote(ctx.block_id, message.bits)
     return State.PREPARED, [
         ctx.report("block.stage", stage="commit"),
-        _hold(ctx),
-        ctx.send(Vote(pad=pad, tag=tag)),
+        _hold(ctx, record),
+        BurnReceived(message.pad),
+        Say(decode_body(Vote.TYPE, record.said)),
     ]
 
 
-def on_vote(ctx: BlockContext, message: Vote, frame: Frame) -> Step:
-    """Coordinator: both hold the key; decide."""
-    try:
-        ctx.check(frame, Vote, ctx.secret_bits, message.pad, message.tag)
-    except AuthenticationError:
+def settle(ctx: BlockContext, phase: Phase) -> Step:
+    """Either: the commit has come to its end here."""
+    if phase is Phase.ABORTED:
         ctx.secret_bits = 0
-        state, effects = ctx.abort("authentication failed", None)
-        return state, [Discard(ctx.block_id), *effects]
-    pad, tag = ctx.seal(Commit, ctx.secret_bits)
-    return State.COMMITTED, [ctx.send(Commit(pad=pad, tag=tag))]
-
-
-def on_commit(ctx: BlockContext, message: Commit, frame: Frame) -> Step:
-    """Participant: the decision is to keep it; hand it out from now on."""
-    try:
-        ctx.check(frame, Commit, ctx.secret_bits, message.pad, message.tag)
-    except AuthenticationError:
-        return State.PREPARED, _in_doubt(ctx)
-    pad, tag = ctx.seal(Committed, ctx.secret_bits)
-    return State.DONE, [
-        Release(ctx.block_id),
-        ctx.send(Committed(pad=pad, tag=tag)),
-        *_finish(ctx),
-    ]
-
-
-def on_committed(ctx: BlockContext, message: Committed, frame: Frame) -> Step:
-    """Coordinator: the participant has committed; hand the key out from now on."""
-    try:
-        ctx.check(frame, Committed, ctx.secret_bits, message.pad, message.tag)
-    except AuthenticationError:
-        return State.COMMITTED, _in_doubt(ctx)
-    return State.DONE, [Release(ctx.block_id), *_finish(ctx)]
+        return ctx.abort("the commit was given up", None)
+    effects: list[Effect] = [ctx.report("block.key", **ctx.summary()), Finished("key")]
+    ctx.wipe()
+    return State.DONE, effects
 
 
 def on_aborted(ctx: BlockContext, message: BlockAborted, state: State) -> Step:
-    """Either: the peer has ended the block; a key that is already held is dropped."""
-    held = [Discard(ctx.block_id)] if state is State.PREPARED else []
+    """Either: the peer has ended the block; one that is prepared ends by its commit."""
+    if state is State.PREPARED:
+        return State.PREPARED, ctx.commits.give_up(ctx.block_id)
     ctx.secret_bits = 0
-    after, effects = ctx.abort(f"the peer ended the block (code {message.code:#06x})", None)
-    return after, [*held, *effects]
+    return ctx.abort(f"the peer ended the block (code {message.code:#06x})", None)
 
 
 def _reconciliation(ctx: BlockContext) -> KeyReconciliation:
@@ -262,7 +246,7 @@ def _amplify(ctx: BlockContext) -> None:
     ctx.seed_parts.clear()
 
 
-def _hold(ctx: BlockContext) -> Hold:
+def _hold(ctx: BlockContext, record: CommitRecord) -> Hold:
     security = ctx.agreement.security
     return Hold(
         key=SecretKey(ctx.block_id, ctx.secret_bits, ORIGIN, ctx.secret),
@@ -272,22 +256,5 @@ def _hold(ctx: BlockContext) -> Hold:
         leak_model="; ".join(
             filter(None, (verifying.ledger(ctx).model, ctx.agreement.analysis.rules.label))
         ),
+        record=record,
     )
-
-
-def _finish(ctx: BlockContext) -> list[Effect]:
-    effects: list[Effect] = [ctx.report("block.key", **ctx.summary()), Finished("key")]
-    ctx.wipe()
-    return effects
-
-
-def _in_doubt(ctx: BlockContext) -> list[Effect]:
-    # The peer may or may not have committed: the key stays held and is never handed out.
-    ctx.secret_bits = 0
-    reason = "authentication of the commit failed: the key is in doubt and stays held"
-    effects: list[Effect] = [
-        ctx.report("block.aborted", **ctx.summary(), reason=reason),
-        Finished("aborted"),
-    ]
-    ctx.wipe()
-    return effects

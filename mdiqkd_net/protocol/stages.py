@@ -11,7 +11,7 @@ import numpy as np
 from mdiqkd_net.blocks import setting_of
 from mdiqkd_net.errors import RemoteProtocolError
 from mdiqkd_net.protocol.context import FAILED_CHECK, NOT_ENOUGH_DATA, BlockContext
-from mdiqkd_net.protocol.effects import Arm, Disarm, Effect, Freeze, Tell
+from mdiqkd_net.protocol.effects import Arm, Begin, Disarm, Effect, Freeze, Tell
 from mdiqkd_net.protocol.light import peer_source
 from mdiqkd_net.protocol.reconciling import KeyReconciliation
 from mdiqkd_net.protocol.sifting import errors_of_test, sift
@@ -23,6 +23,7 @@ from mdiqkd_net.wire.messages import (
     AnnouncementsClosed,
     BlockOpen,
     BlockOpened,
+    Credit,
     EstimationBits,
     Gate,
     PairArmed,
@@ -39,7 +40,11 @@ Step = tuple[State, list[Effect]]
 def open_block(ctx: BlockContext) -> Step:
     """Coordinator: propose the block."""
     proposal = ctx.agreement.open(ctx.block, ctx.session_digest)
-    return State.OPENING, [ctx.report("block.stage", stage="opened"), ctx.send(proposal)]
+    return State.OPENING, [
+        Begin(ctx.block),
+        ctx.report("block.stage", stage="opened"),
+        ctx.send(proposal),
+    ]
 
 
 def on_open(ctx: BlockContext, message: BlockOpen) -> Step:
@@ -47,6 +52,7 @@ def on_open(ctx: BlockContext, message: BlockOpen) -> Step:
     answer = ctx.agreement.opened(message, ctx.block, ctx.session_digest)
     ctx.peer_source = peer_source(message.source)
     return State.COLLECTING, [
+        Begin(ctx.block),
         ctx.report("block.stage", stage="opened"),
         ctx.send(answer),
         *_arm(ctx),
@@ -74,16 +80,19 @@ def _arm(ctx: BlockContext) -> list[Effect]:
 
 def on_announcement(ctx: BlockContext, message: Announcement, frame: Frame, state: State) -> Step:
     """Either: note which pulses, and what we had sent there."""
+    ctx.credit.require(len(frame.raw))
     segment, pulses, outcomes = ctx.log.add(message, frame.body)
     ctx.states.append(ctx.light.states_at(segment, pulses))
     ctx.outcomes.append(outcomes)
-    return state, []
+    return state, [Tell(m, ctx.stream_at_relay) for m in ctx.credit.take(len(frame.raw))]
 
 
 def on_closed(ctx: BlockContext, message: AnnouncementsClosed) -> Step:
     """Either: the list is complete. The coordinator opens the gate."""
     ctx.log.close(message)
     effects: list[Effect] = [
+        # Its header tells the relay that all has come; it may forget what it kept for us.
+        Tell(Credit(n_bytes=0), ctx.stream_at_relay),
         Disarm(ctx.ready.session),
         ctx.report("block.stage", stage="gate"),
     ]

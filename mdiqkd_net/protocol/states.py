@@ -16,18 +16,24 @@ from mdiqkd_net.wire.messages import (
     BlockOpen,
     BlockOpened,
     Commit,
+    CommitAborted,
     Committed,
+    CommitUnknown,
+    Credit,
     Disclose,
     EstimationBits,
     Gate,
     GroupsVerified,
     Message,
+    PadLease,
+    PadLeaseRequest,
     PairAborted,
     PairArmed,
     PairRequest,
     Prepare,
     Reconcile,
     ReconcileStart,
+    Resume,
     Sift,
     SiftDone,
     Verified,
@@ -56,8 +62,7 @@ class State(Enum):
     RECONCILING = "reconciling"
     VERIFYING = "verifying"
     AMPLIFYING = "amplifying"
-    PREPARED = "prepared"  # the key is durable here; in doubt
-    COMMITTED = "committed"  # durable at both; the peer is being told
+    PREPARED = "prepared"  # the key is durable here; what follows is the table of the commit
     DONE = "done"
     ABORTED = "aborted"
 
@@ -99,9 +104,7 @@ COORDINATOR_MOVES: Final = _moves(
     (S.RECONCILING, Reconcile, (S.RECONCILING, S.VERIFYING)),
     (S.VERIFYING, GroupsVerified, (S.VERIFYING,)),
     (S.VERIFYING, Verified, (S.AMPLIFYING, S.ABORTED)),
-    (S.PREPARED, Vote, (S.COMMITTED, S.ABORTED)),
-    (S.PREPARED, BlockAborted, (S.ABORTED,)),  # it may abort alone until it has committed
-    (S.COMMITTED, Committed, (S.DONE, S.COMMITTED)),
+    (S.PREPARED, BlockAborted, (S.PREPARED, S.ABORTED)),  # alone only until it has committed
 )
 
 PARTICIPANT_MOVES: Final = _moves(
@@ -122,13 +125,21 @@ PARTICIPANT_MOVES: Final = _moves(
     (S.VERIFYING, Verify, (S.AMPLIFYING, S.ABORTED)),
     (S.AMPLIFYING, AmplifySeed, (S.AMPLIFYING,)),
     (S.AMPLIFYING, Prepare, (S.PREPARED, S.ABORTED)),
-    (S.PREPARED, Commit, (S.DONE, S.PREPARED)),
 )
 
 MOVES: Final[Mapping[Role, Moves]] = {
     Role.COORDINATOR: COORDINATOR_MOVES,
     Role.PARTICIPANT: PARTICIPANT_MOVES,
 }
+
+_AT_ANY_TIME: Final[frozenset[type[Message]]] = frozenset(
+    {Resume, PadLeaseRequest, PadLease, CommitUnknown}
+)
+PAIR_MESSAGES: Final[Mapping[Role, frozenset[type[Message]]]] = {
+    Role.COORDINATOR: _AT_ANY_TIME | {Vote, Committed},
+    Role.PARTICIPANT: _AT_ANY_TIME | {Commit, CommitAborted},
+}
+"""What a user may hear from its peer on stream 0, whatever the state of a block."""
 
 
 class RelayState(Enum):
@@ -143,7 +154,12 @@ RELAY_MOVES: Final[Mapping[tuple[RelayState, type[Message]], frozenset[RelayStat
     (RelayState.IDLE, PairRequest): frozenset({RelayState.IDLE, RelayState.READY}),
     (RelayState.READY, PairRequest): frozenset({RelayState.READY}),
     (RelayState.ARMED, PairRequest): frozenset({RelayState.ARMED}),
-    (RelayState.READY, PairArmed): frozenset({RelayState.ARMED}),
+    # Late words about a session that has been given up are heard and change nothing.
+    (RelayState.IDLE, PairArmed): frozenset({RelayState.IDLE}),
+    (RelayState.READY, PairArmed): frozenset({RelayState.READY, RelayState.ARMED}),
+    (RelayState.IDLE, Credit): frozenset({RelayState.IDLE}),
+    (RelayState.READY, Credit): frozenset({RelayState.READY}),
+    (RelayState.ARMED, Credit): frozenset({RelayState.ARMED}),
 }
 
 WRONG_STATE: Final = 0x0301

@@ -10,19 +10,24 @@ secret and fresh. No computational assumption is made.
 import hmac
 import struct
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Final, Protocol
 
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
 from mdiqkd_net.errors import AuthenticationError
+from mdiqkd_net.protocol.ids import pair_id
 from mdiqkd_net.wire.frames import Frame
+from mdiqkd_net.wire.messages import Message
 
 TAG_BYTES = 16
+MAX_TAG_FAILURES: Final = 8
+"""Failed tags of a peer after which nothing more is accepted from it."""
+
 _MODULUS = 1 << 128
 
 
 class Pads(Protocol):
-    """Where pads come from. Both `take` calls burn the pad durably before they return."""
+    """Where pads come from, and who may use which (spec 8)."""
 
     @property
     def send_keys(self) -> tuple[bytearray, bytearray]:
@@ -32,14 +37,39 @@ class Pads(Protocol):
     def receive_keys(self) -> tuple[bytearray, bytearray]:
         """r1 and r2 for tags that this user checks."""
 
-    def take_send(self) -> tuple[int, bytearray]:
-        """The next fresh pad and its index."""
+    @property
+    def high_water(self) -> int:
+        """The index below which every pad for sending is used or given up."""
 
-    def take_receive(self, index: int) -> bytearray:
-        """The peer's pad of that index.
+    @property
+    def lease_left(self) -> int:
+        """Pads that the peer has granted and that are still unused; none after a restart."""
+
+    def take_send(self) -> tuple[int, bytearray]:
+        """The next granted pad and its index; burnt durably before this returns.
 
         Raises:
-            AuthenticationError: It has been used, or there is none.
+            LeaseUsedUpError: The peer has granted no more.
+        """
+
+    def read_receive(self, index: int) -> bytearray:
+        """The peer's pad of that index, which stays where it is until `burn_receive`.
+
+        Raises:
+            AuthenticationError: It was never granted, or is burnt.
+        """
+
+    def burn_receive(self, index: int) -> None:
+        """Durably erase a pad of the peer whose message has been accepted."""
+
+    def grant(self, high_water: int) -> tuple[int, int]:
+        """Let the peer use a window of pads; base and count, durable before this returns."""
+
+    def accept_lease(self, base: int, count: int) -> None:
+        """Use the pads that the peer has granted.
+
+        Raises:
+            RemoteProtocolError: They begin below `high_water`, or there are no such pads.
         """
 
 
@@ -66,24 +96,75 @@ class Transcript:
         self.n_bytes -= len(self._received.pop())
 
     def seal(self, pads: Pads, context: bytes) -> tuple[int, bytes]:
-        """Tag the transcript so far; returns the pad's index and the tag.
-
-        The pad is burnt before the tag exists, so no crash can use it twice.
-        """
-        index, pad = pads.take_send()
-        tag = _tag(pads.send_keys, pad, self._sent, self._received, _bind(context, index))
-        return index, tag
+        """Tag both directions so far; returns the pad's index and the tag."""
+        return _seal(pads, context, self._sent, self._received)
 
     def check(self, pads: Pads, context: bytes, index: int, tag: bytes) -> None:
-        """Return if `tag` authenticates the transcript so far.
+        """Return if `tag` authenticates both directions so far; burns nothing.
 
         Raises:
             AuthenticationError: It does not. Never says why.
         """
-        pad = pads.take_receive(index)
-        expected = _tag(pads.receive_keys, pad, self._received, self._sent, _bind(context, index))
-        if not hmac.compare_digest(expected, tag):
-            raise AuthenticationError("authentication failed")
+        _check(pads, context, index, tag, self._received, self._sent)
+
+
+def seal(pads: Pads, context: bytes) -> tuple[int, bytes]:
+    """Tag a decision, which is all in its context; returns the pad's index and the tag."""
+    return _seal(pads, context, (), ())
+
+
+def check(pads: Pads, context: bytes, index: int, tag: bytes) -> None:
+    """Return if `tag` authenticates a decision; burns nothing.
+
+    A pad that is read and not burnt may meet several forgeries; each succeeds with the probability
+    above, so failures are counted and bounded (`MAX_TAG_FAILURES`).
+
+    Raises:
+        AuthenticationError: It does not. Never says why.
+    """
+    _check(pads, context, index, tag, (), ())
+
+
+def tag_context(
+    users: tuple[str, str],
+    block_id: bytes,
+    bits: int,
+    message: type[Message],
+    *,
+    by_coordinator: bool,
+) -> bytes:
+    """What a tag speaks of: the message, its sender, the pair, the block, the key's length."""
+    return struct.pack(
+        "<12sHB16s16sQ",
+        b"mdiqkd1 tag\0",
+        message.TYPE,
+        by_coordinator,
+        pair_id(users),
+        block_id,
+        bits,
+    )
+
+
+def _seal(
+    pads: Pads, context: bytes, forth: Iterable[bytes], back: Iterable[bytes]
+) -> tuple[int, bytes]:
+    # The pad is burnt before the tag exists, so no crash can use it twice.
+    index, pad = pads.take_send()
+    return index, _tag(pads.send_keys, pad, forth, back, _bind(context, index))
+
+
+def _check(
+    pads: Pads,
+    context: bytes,
+    index: int,
+    tag: bytes,
+    forth: Iterable[bytes],
+    back: Iterable[bytes],
+) -> None:
+    pad = pads.read_receive(index)
+    expected = _tag(pads.receive_keys, pad, forth, back, _bind(context, index))
+    if not hmac.compare_digest(expected, tag):
+        raise AuthenticationError("authentication failed")
 
 
 def _bind(context: bytes, index: int) -> bytes:

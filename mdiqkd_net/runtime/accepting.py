@@ -7,6 +7,7 @@ from typing import Final
 import trio
 
 from mdiqkd_net.errors import ProtocolError, RemoteProtocolError, WireError
+from mdiqkd_net.protocol.correspondence import Correspondence
 from mdiqkd_net.protocol.handshake import Expected, RoleName
 from mdiqkd_net.runtime.link import Link, secure
 from mdiqkd_net.runtime.node import leaves
@@ -26,6 +27,7 @@ async def accept(
     node: str,
     role: RoleName,
     expected: Expected,
+    correspond: Callable[[str], Correspondence],
     serve: Callable[[Link], Awaitable[None]],
     report: Report,
 ) -> None:
@@ -45,6 +47,7 @@ async def accept(
                     role=role,
                     expected=expected,
                     entropy=entropy,
+                    correspond=correspond,
                     server_side=True,
                 )
             except (ProtocolError, WireError) as error:

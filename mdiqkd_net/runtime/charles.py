@@ -11,21 +11,39 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mdiqkd_net.blocks import ClickBlock
 from mdiqkd_net.errors import DeviceError, LocalProtocolError, RemoteProtocolError, WireError
-from mdiqkd_net.protocol.effects import AwaitArmed, Effect, Report, Send, StartLight, StopLight
+from mdiqkd_net.protocol.correspondence import LINK_LOST, Correspondence
+from mdiqkd_net.protocol.effects import (
+    AwaitArmed,
+    AwaitReturn,
+    Effect,
+    HasRoom,
+    Report,
+    Send,
+    StartLight,
+    StopLight,
+)
 from mdiqkd_net.protocol.handshake import Expected, RoleName
 from mdiqkd_net.protocol.relay import Relay
 from mdiqkd_net.runtime.accepting import accept
 from mdiqkd_net.runtime.config import CharlesConfig
-from mdiqkd_net.runtime.link import Link
+from mdiqkd_net.runtime.link import Link, told
 from mdiqkd_net.runtime.optical import LightPlane
 from mdiqkd_net.runtime.world import World
 from mdiqkd_net.telemetry.events import Telemetry
+from mdiqkd_net.wire.frames import Frame
 
 ARMING_S: Final = 30.0
 """How long two users may take from the word that they are next to being ready for light."""
 
+RETURN_S: Final = 30.0
+"""How long a user that lost its connection keeps its place."""
+
+STALL_S: Final = 60.0
+"""How long a session waits for a user that takes no announcements in."""
+
 Job = Callable[[], list[Effect]]
 Serve = Callable[[Link], Awaitable[None]]
+Correspond = Callable[[str], Correspondence]
 Listener = trio.abc.Listener[trio.abc.Stream]
 
 
@@ -55,6 +73,8 @@ class Charles:
         self._links: dict[str, Link] = {}
         self._light = LightPlane(config.device, world, pulse_rate_hz=config.pulse_rate_hz)
         self._measurement: _Measurement | None = None
+        self._correspondences: dict[str, Correspondence] = {}
+        self._room = trio.lowlevel.ParkingLot()
         # One lock in place of one inbox: jobs of the core run one after another, in a thread.
         self._turn = trio.Lock()
 
@@ -70,11 +90,23 @@ class Charles:
         light, light_address = await world.listen(config.device.light_listen, "device.light_listen")
         self._telemetry.emit("ready", role="charles", listen=address, light_listen=light_address)
         async with trio.open_nursery() as nursery:
-            listeners: tuple[tuple[Listener, RoleName, RoleName, Serve], ...] = (
-                (users, "relay", "endpoint", partial(self._serve_user, nursery)),
-                (light, "receiver", "transmitter", self._light.serve),
+            listeners: tuple[tuple[Listener, RoleName, RoleName, Serve, Correspond], ...] = (
+                (
+                    users,
+                    "relay",
+                    "endpoint",
+                    partial(self._serve_user, nursery),
+                    self._correspond,
+                ),
+                (
+                    light,
+                    "receiver",
+                    "transmitter",
+                    self._light.serve,
+                    lambda _: Correspondence(world.entropy),
+                ),
             )
-            for listener, role, peer_role, serve in listeners:
+            for listener, role, peer_role, serve, correspond in listeners:
                 nursery.start_soon(
                     partial(
                         accept,
@@ -84,6 +116,7 @@ class Charles:
                         node=config.node,
                         role=role,
                         expected=Expected(peer_role),
+                        correspond=correspond,
                         serve=serve,
                         report=self._telemetry.emit,
                     )
@@ -91,16 +124,39 @@ class Charles:
 
     async def _serve_user(self, nursery: trio.Nursery, link: Link) -> None:
         user = link.node
-        await self._do(nursery, partial(self._core.connected, user, link.sequencer))
-        self._links[user] = link
+        await self._welcome(nursery, link)
         try:
             while frame := await link.next_frame():
-                link.sequencer.accept(frame)
-                await self._do(nursery, partial(self._core.receive, user, frame))
+                await self._do(nursery, partial(self._hear, link, frame))
+        except (RemoteProtocolError, WireError) as error:
+            if told(error) != LINK_LOST:
+                link.break_off()
+            raise
         finally:
-            del self._links[user]
-            with trio.CancelScope(shield=True):
-                await self._do(nursery, partial(self._core.disconnected, user))
+            if self._links.get(user) is link:
+                del self._links[user]
+                with trio.CancelScope(shield=True):
+                    await self._do(nursery, partial(self._core.disconnected, user))
+
+    async def _welcome(self, nursery: trio.Nursery, link: Link) -> None:
+        async with self._turn:
+            kept = link.take_up()
+            old = self._links.get(link.node)
+            self._links[link.node] = link
+            sequencer = self._correspond(link.node).sequencer
+            for effect in self._core.connected(link.node, sequencer, kept=kept):
+                self._perform(nursery, effect)
+        if old is not None:  # half open: its user has come back
+            await old.close()
+
+    def _hear(self, link: Link, frame: Frame) -> list[Effect]:
+        # By the task whose turn it is: the core numbers frames of the same streams.
+        return self._core.receive(link.node, frame) if link.accept(frame) else []
+
+    def _correspond(self, user: str) -> Correspondence:
+        if user not in self._correspondences:
+            self._correspondences[user] = Correspondence(self._world.entropy)
+        return self._correspondences[user]
 
     async def _do(self, nursery: trio.Nursery, job: Job) -> None:
         async with self._turn:
@@ -119,6 +175,10 @@ class Charles:
                 self._telemetry.emit(event, fields)
             case AwaitArmed(session=session):
                 nursery.start_soon(self._give_time, nursery, session)
+            case AwaitReturn(user=user, n_visits=n_visits):
+                nursery.start_soon(self._await_return, nursery, user, n_visits)
+            case HasRoom():
+                self._room.unpark_all()
             case StartLight():
                 nursery.start_soon(self._measure, nursery, effect)
             case StopLight(session=session):
@@ -131,12 +191,24 @@ class Charles:
         await trio.sleep(ARMING_S)  # a deadline for users that never say they are ready
         await self._do(nursery, partial(self._core.arming_overdue, session))
 
+    async def _await_return(self, nursery: trio.Nursery, user: str, n_visits: int) -> None:
+        await trio.sleep(RETURN_S)  # what a user that lost its connection has to come back
+        await self._do(nursery, partial(self._core.gone, user, n_visits))
+
+    async def _wait_for_room(self, session: bytes) -> None:
+        with trio.move_on_after(STALL_S) as scope:
+            while not self._core.has_room(session):
+                await self._room.park()
+        if scope.cancelled_caught:
+            raise DeviceError(f"a user has taken no announcements in for {STALL_S:g} s")
+
     async def _measure(self, nursery: trio.Nursery, start: StartLight) -> None:
         async def deliver(clicks: ClickBlock) -> None:
             await self._do(nursery, partial(self._core.clicks, start.session, clicks))
             for user in start.users:
                 if user in self._links:
                     await self._links[user].drained()
+            await self._wait_for_room(start.session)
 
         with trio.CancelScope() as scope:
             self._measurement = _Measurement(start.session, scope, trio.current_time())

@@ -105,7 +105,8 @@ class Peer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     address: str | None = None
     design: str | None = None
     """What the method "certificate" judges the blocks by: a file, the same at both users."""
-    blocks: Annotated[int, Meta(ge=1)] = 1
+    blocks: Annotated[int, Meta(ge=0)] = 1
+    """How many blocks to make; 0 is without end."""
 
 
 class SystemEntropyConfig(Struct, frozen=True, forbid_unknown_fields=True, tag="system"):

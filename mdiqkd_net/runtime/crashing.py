@@ -12,7 +12,7 @@ from typing import Final, Literal, get_args
 
 from mdiqkd_net.errors import ConfigError
 
-Step = Literal["hold", "release", "discard", "freeze"]
+Step = Literal["begin", "hold", "commit", "confirm", "abort", "burn", "freeze"]
 """Durable steps of a node."""
 
 CRASH_AT: Final = "MDIQKD_CRASH_AT"

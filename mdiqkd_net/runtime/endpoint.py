@@ -1,24 +1,27 @@
 """A user's node: a relay link, a light link, and for every peer a link, a core and a task."""
 
+import math
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import trio
 
 from mdiqkd_net.devices.entropy import ENTROPY_SOURCES, EntropySource
 from mdiqkd_net.errors import (
     ConfigError,
-    DeviceError,
     ProtocolError,
     RemoteProtocolError,
     WireError,
 )
 from mdiqkd_net.keys.pads import PadFile
 from mdiqkd_net.keys.store import KeyStore
-from mdiqkd_net.protocol.handshake import Expected
+from mdiqkd_net.protocol.correspondence import LINK_LOST, Correspondence
+from mdiqkd_net.protocol.handshake import Expected, RoleName
 from mdiqkd_net.runtime import sockets
-from mdiqkd_net.runtime.accepting import accept, attend
+from mdiqkd_net.runtime.accepting import Report, accept, attend
 from mdiqkd_net.runtime.config import (
     EndpointConfig,
     FileEntropyConfig,
@@ -26,57 +29,102 @@ from mdiqkd_net.runtime.config import (
     SystemEntropyConfig,
 )
 from mdiqkd_net.runtime.designs import analysis_of, frozen_path
-from mdiqkd_net.runtime.link import Link, secure
+from mdiqkd_net.runtime.link import Link, is_final, secure, told
 from mdiqkd_net.runtime.optical import Transmitter
 from mdiqkd_net.runtime.pair import Pair
 from mdiqkd_net.runtime.world import Credentials, World
 from mdiqkd_net.telemetry.events import Telemetry
-from mdiqkd_net.wire.codec import decode
+from mdiqkd_net.wire.codec import decode, encode
+from mdiqkd_net.wire.frames import MAX_STREAMS, Frame
 from mdiqkd_net.wire.messages import Message, PairReady
+
+RECONNECT_S: Final = 0.5
+MAX_RECONNECT_S: Final = 30.0
+STEADY_S: Final = 10.0
+"""A link that lasted so long was a good one: back-off begins anew."""
+
+MAX_VIOLATIONS: Final = 8
+"""Links in a row that may end by a breach of the protocol."""
 
 
 class RelayLink:
-    """The one relay link of a node, shared by its pairs."""
+    """The one relay link of a node, shared by its pairs; connections to the relay come and go."""
 
-    def __init__(self) -> None:
+    def __init__(self, pairs: Mapping[str, Pair], entropy: EntropySource, report: Report) -> None:
+        self.correspondence = Correspondence(entropy)
+        self._all_pairs = pairs
+        self._report = report
         self._link: Link | None = None
         self._pairs: dict[int, Pair] = {}
-        self.up = trio.Event()
+        self._violation: RemoteProtocolError | None = None
+        self.away_since = trio.current_time()
 
     def tell(self, message: Message, stream: int) -> int:
-        """Queue a message for the relay; returns its length in bytes.
+        """Say something to the relay, now or, on a stream above 0, once it is there."""
+        if stream == 0:
+            return 0 if self._link is None else self._link.tell(message)
+        frame = self.correspondence.sequencer.seal(message.TYPE, encode(message), stream)
+        if self._link is not None:
+            self._link.send(frame.raw)
+        return len(frame.raw)
 
-        Raises:
-            DeviceError: There is no link.
-        """
-        if self._link is None:
-            raise DeviceError("no link to the relay")
-        return self._link.tell(message, stream)
+    async def refuse(self, why: str, code: int) -> None:
+        """The relay broke the protocol: close its link, and begin anew."""
+        self._report("relay.violation", reason=why)
+        self.correspondence.break_off()
+        if self._link is not None:
+            self._violation = RemoteProtocolError(why, code)
+            await self._link.refuse(code)
 
-    async def serve(self, pairs: dict[str, Pair], link: Link) -> None:
+    async def serve(self, link: Link) -> None:
         """Hand the relay's frames to the pairs until it goes.
 
         Raises:
             RemoteProtocolError, WireError: It does not speak the protocol, or it is gone.
         """
+        kept = link.take_up()
+        if not kept:
+            self._pairs.clear()
         self._link = link
-        self.up.set()
-        while frame := await link.next_frame():
-            link.sequencer.accept(frame)
-            if frame.kind == PairReady.TYPE:
-                ready = decode(frame)
-                users = ready.users if isinstance(ready, PairReady) else []
-                peers = [pairs[user] for user in users if user in pairs]
-                if len(peers) != 1:
-                    raise RemoteProtocolError(
-                        f"PairReady for {users}; allowed: one of {sorted(pairs)} and us"
-                    )
-                self._pairs[frame.stream] = peers[0]
-            pair = self._pairs.get(frame.stream)
-            if pair is None:
-                raise RemoteProtocolError(f"relay: session {frame.stream} has not begun")
-            await pair.from_relay(frame)
-        raise RemoteProtocolError("the relay closed the link", sockets.UNREACHABLE)
+        self._since(math.inf)
+        for pair in self._all_pairs.values():
+            await pair.relay_linked(kept=kept)
+        try:
+            while frame := await link.next_frame():
+                if link.accept(frame):
+                    await self._route(frame)
+        except (WireError, RemoteProtocolError) as error:
+            violation, self._violation = self._violation, None
+            if violation is not None:
+                raise violation from None
+            if told(error) != LINK_LOST:
+                self.correspondence.break_off()
+            raise
+        finally:
+            self._link = None
+            self._since(trio.current_time())
+        raise RemoteProtocolError("the relay closed the link", LINK_LOST)
+
+    async def _route(self, frame: Frame) -> None:
+        if frame.kind == PairReady.TYPE:
+            ready = decode(frame)
+            users = ready.users if isinstance(ready, PairReady) else []
+            peers = [self._all_pairs[user] for user in users if user in self._all_pairs]
+            if len(peers) != 1:
+                raise RemoteProtocolError(
+                    f"PairReady for {users}; allowed: one of {sorted(self._all_pairs)} and us"
+                )
+            self._pairs = dict(list(self._pairs.items())[-MAX_STREAMS:])
+            self._pairs[frame.stream] = peers[0]
+        pair = self._pairs.get(frame.stream)
+        if pair is None:
+            raise RemoteProtocolError(f"relay: session {frame.stream} has not begun")
+        await pair.from_relay(frame)
+
+    def _since(self, time_s: float) -> None:
+        self.away_since = time_s
+        for pair in self._all_pairs.values():
+            pair.check_patience()
 
 
 class EndpointNode:
@@ -89,7 +137,6 @@ class EndpointNode:
         self._base = base
         self._telemetry = telemetry
         self._world = world
-        self._relay = RelayLink()
         self._transmitter = Transmitter(world)
         self._pairs: dict[str, Pair] = {}
         self._has_all_keys = False
@@ -110,14 +157,15 @@ class EndpointNode:
                 await self._world.in_thread(KeyStore.open, self._base / config.store)
             )
             entropy = stack.enter_context(closing(self._entropy()))
+            relay = RelayLink(self._pairs, self._world.entropy, self._telemetry.emit)
             for peer in config.peers:
-                pads = PadFile.open(self._base / peer.pads, config.node, peer.node)
+                pads = PadFile.open(self._base / peer.pads, config.node, peer.node, leased=True)
                 self._pairs[peer.node] = Pair(
                     config=config,
                     peer=peer,
                     pads=stack.enter_context(pads),
                     store=store,
-                    relay=self._relay,
+                    relay=relay,
                     transmitter=self._transmitter,
                     entropy=entropy,
                     emit=self._telemetry.emit,
@@ -127,10 +175,13 @@ class EndpointNode:
                 )
             listener, address = await self._world.listen(config.listen, "listen")
             self._telemetry.emit("ready", role="endpoint", listen=address)
-            await self._serve(listener, credentials)
+            await self._serve(listener, credentials, relay)
 
     async def _serve(
-        self, listener: trio.abc.Listener[trio.abc.Stream], credentials: Credentials
+        self,
+        listener: trio.abc.Listener[trio.abc.Stream],
+        credentials: Credentials,
+        relay: RelayLink,
     ) -> None:
         config = self._config
         async with trio.open_nursery() as nursery:
@@ -144,23 +195,29 @@ class EndpointNode:
                     node=config.node,
                     role="endpoint",
                     expected=accepted,
+                    correspond=self._correspond,
                     serve=self._serve_peer,
                     report=self._telemetry.emit,
                 )
             )
-            nursery.start_soon(self._keep_relay, credentials)
+            nursery.start_soon(self._keep_relay, credentials, relay)
             nursery.start_soon(self._keep_light, credentials)
             for peer in config.peers:
                 if peer.node < config.node:
-                    nursery.start_soon(self._dial_peer, peer, credentials)
-            await self._relay.up.wait()
+                    nursery.start_soon(self._keep_peer, peer, credentials)
             await self._transmitter.up.wait()
-            async with trio.open_nursery() as working:
-                for pair in self._pairs.values():
-                    working.start_soon(pair.run)
+            for pair in self._pairs.values():
+                nursery.start_soon(pair.run)
+            for pair in self._pairs.values():
+                await pair.done.wait()
             self._require_some_success()
             self._has_all_keys = True
             await trio.sleep_forever()
+
+    def _correspond(self, node: str) -> Correspondence:
+        pair = self._pairs.get(node)
+        # Strangers are turned away after they have said who they are.
+        return Correspondence(self._world.entropy) if pair is None else pair.correspondence
 
     def _entropy(self) -> EntropySource:
         source = self._config.entropy
@@ -178,66 +235,96 @@ class EndpointNode:
     async def _serve_peer(self, link: Link) -> None:
         await self._pairs[link.node].serve(link)
 
-    async def _dial_peer(self, peer: Peer, credentials: Credentials) -> None:
+    async def _keep_peer(self, peer: Peer, credentials: Credentials) -> None:
         pair = self._pairs[peer.node]
         try:
-            link = await self._dial(
+            await self._keep(
                 str(peer.address),
                 f"peers.{peer.node}",
                 Expected("endpoint", [peer.node]),
                 credentials,
+                correspond=lambda _: pair.correspondence,
+                serve=pair.serve,
             )
         except (ProtocolError, WireError) as error:
             pair.fail(f"{peer.node}: {error}")
-            return
-        await attend(link, pair.serve, self._telemetry.emit)
 
-    async def _keep_relay(self, credentials: Credentials) -> None:
-        relay = self._config.relay
-        link = await self._dial(
-            relay.address, "relay", Expected("relay", [relay.node]), credentials
+    async def _keep_relay(self, credentials: Credentials, relay: RelayLink) -> None:
+        remote = self._config.relay
+        await self._keep(
+            remote.address,
+            "relay",
+            Expected("relay", [remote.node]),
+            credentials,
+            correspond=lambda _: relay.correspondence,
+            serve=relay.serve,
         )
-        ended = await attend(link, partial(self._relay.serve, self._pairs), self._telemetry.emit)
-        self._miss(f"relay {relay.node} ({relay.address}): {ended}")
-
-    def _miss(self, what: str) -> None:
-        """A link that everything needs is gone: an error, unless everything is done."""
-        if not self._has_all_keys:
-            raise RemoteProtocolError(what)
 
     async def _keep_light(self, credentials: Credentials) -> None:
-        address, relay = self._config.light, self._config.relay.node
-        link = await self._dial(
-            address, "light", Expected("receiver", [relay]), credentials, transmitter=True
+        await self._keep(
+            self._config.light,
+            "light",
+            Expected("receiver", [self._config.relay.node]),
+            credentials,
+            correspond=lambda _: Correspondence(self._world.entropy),
+            serve=self._transmitter.serve,
+            role="transmitter",
         )
-        self._transmitter.connected(link)
-        ended = await attend(link, self._transmitter.serve, self._telemetry.emit)
-        self._miss(f"light link ({address}): {ended or 'closed by the fiber'}")
 
-    async def _dial(
+    async def _keep(
         self,
         address: str,
         key: str,
         expected: Expected,
         credentials: Credentials,
         *,
-        transmitter: bool = False,
-    ) -> Link:
-        stream = await sockets.dial(address, key, self._config.patience_s, self._world.connect)
-        try:
-            return await secure(
-                stream,
-                credentials,
-                node=self._config.node,
-                role="transmitter" if transmitter else "endpoint",
-                expected=expected,
-                entropy=self._world.entropy,
-                server_side=False,
-            )
-        except (ProtocolError, WireError) as error:
-            text = f"{key} ({address}): {error}"
-            code = getattr(error, "abort_code", sockets.UNREACHABLE)
-            raise RemoteProtocolError(text, code) from None
+        correspond: Callable[[str], Correspondence],
+        serve: Callable[[Link], Awaitable[None]],
+        role: RoleName = "endpoint",
+    ) -> None:
+        """Keep a link to another node: dial, serve, and dial again when it is lost.
+
+        Raises:
+            RemoteProtocolError: There has been no link for `patience_s`, or there never will be.
+        """
+        wait_s, n_broken = RECONNECT_S, 0
+        away_since = trio.current_time()
+        while True:
+            # When everything is made, nobody waits for a node that is gone.
+            left_s = away_since + self._config.patience_s - trio.current_time()
+            patience_s = math.inf if self._has_all_keys else max(0.0, round(left_s, 3))
+            stream = await sockets.dial(address, key, patience_s, self._world.connect)
+            ended: ProtocolError | WireError | None
+            try:
+                link = await secure(
+                    stream,
+                    credentials,
+                    node=self._config.node,
+                    role=role,
+                    expected=expected,
+                    entropy=self._world.entropy,
+                    correspond=correspond,
+                    server_side=False,
+                )
+            except (ProtocolError, WireError) as error:
+                ended = error
+                self._telemetry.emit("link.refused", reason=f"{key} ({address}): {error}")
+            else:
+                began = trio.current_time()
+                ended = await attend(link, serve, self._telemetry.emit)
+                away_since = trio.current_time()
+                if away_since - began > STEADY_S:
+                    wait_s, n_broken = RECONNECT_S, 0
+            code = told(ended)
+            n_broken += code != LINK_LOST
+            if is_final(code) or n_broken > MAX_VIOLATIONS:
+                raise RemoteProtocolError(f"{key} ({address}): {ended}", code) from None
+            # Back-off with full jitter, so that a network that comes back is not stormed.
+            await trio.sleep(self._fraction() * wait_s)
+            wait_s = min(2 * wait_s, MAX_RECONNECT_S)
+
+    def _fraction(self) -> float:
+        return int.from_bytes(self._world.entropy(4), "big") / 2**32
 
 
 def _check(config: EndpointConfig) -> None:

@@ -7,47 +7,98 @@ from typing import Final
 import trio
 
 from mdiqkd_net.errors import RemoteProtocolError
-from mdiqkd_net.protocol.handshake import Expected, RoleName, greet, welcome
+from mdiqkd_net.protocol.correspondence import LINK_LOST, Correspondence
+from mdiqkd_net.protocol.handshake import BAD_IDENTITY, Expected, RoleName, greet, welcome
+from mdiqkd_net.runtime.secure import NotTrustedError
 from mdiqkd_net.runtime.world import Channel, Credentials
 from mdiqkd_net.wire.codec import CAPS, decode, encode
 from mdiqkd_net.wire.frames import Frame, FrameReader, Sequencer
-from mdiqkd_net.wire.messages import Error, Message
+from mdiqkd_net.wire.messages import Error, Hello, Message
 
 HANDSHAKE_S: Final = 10.0
+LOCAL_REASON: Final = 0x0503
 HIGH_WATER_BYTES: Final = 8 << 20
 """Who makes data faster than the link takes it waits in `drained` above this."""
 
-LINK_LOST: Final = 0x0403
+
+class RefusedError(RemoteProtocolError):
+    """The other side refuses us; `told` is the code that it gave (spec 10)."""
+
+    def __init__(self, message: str, told: int) -> None:
+        super().__init__(message, LINK_LOST)
+        self.told = told
+
+
+def told(error: Exception | None) -> int:
+    """The code of what ended a link, whichever side gave it; 0x0403 if nobody is to blame."""
+    if isinstance(error, RefusedError):
+        return error.told
+    return LINK_LOST if error is None else int(getattr(error, "abort_code", LOCAL_REASON))
+
+
+def is_final(code: int) -> bool:
+    """Whether trying again is of no use: version, identity or parameters differ."""
+    return code >> 8 == 2
 
 
 class Link:
     """Frames to and from one node. One task reads, one writes; anybody may queue.
 
-    `sequencer` numbers what the holder of the link seals; see `Sequencer`.
+    `sequencer` numbers stream 0, which belongs to this connection; all other streams belong to the
+    correspondence with the node, of which this is one connection.
     """
 
-    def __init__(self, stream: Channel, node: str) -> None:
+    def __init__(self, stream: Channel, node: str, correspondence: Correspondence) -> None:
         self._stream = stream
         self.node = node
         self.sequencer = Sequencer()
+        self._correspondence = correspondence
+        self._hellos: tuple[Hello, Hello, int] | None = None
         self._reader = FrameReader(CAPS)
         self._arrived: deque[Frame] = deque()
         self._queue, self._to_send = trio.open_memory_channel[bytes](float("inf"))
         self._pending = 0
+        self._is_closed = False
         self._waiting = trio.lowlevel.ParkingLot()
         self.n_bytes = 0
 
     def send(self, data: bytes) -> None:
-        """Queue bytes for the writer; never waits."""
+        """Queue bytes for the writer; never waits. Lost if the connection is closed."""
+        if self._is_closed:
+            return
         self._pending += len(data)
         self.n_bytes += len(data)
         self._queue.send_nowait(data)
 
-    def tell(self, message: Message, stream: int = 0) -> int:
-        """Seal and queue a message; returns its length in bytes."""
-        raw = self.sequencer.seal(message.TYPE, encode(message), stream).raw
+    def tell(self, message: Message) -> int:
+        """Seal and queue a message on stream 0; returns its length in bytes."""
+        raw = self.sequencer.seal(message.TYPE, encode(message)).raw
         self.send(raw)
         return len(raw)
+
+    def accept(self, frame: Frame) -> bool:
+        """Count a frame in its stream; False for one that came before, on another connection.
+
+        Raises:
+            WireError: It is out of sequence.
+        """
+        sequencer = self._correspondence.sequencer if frame.stream else self.sequencer
+        return sequencer.accept(frame)
+
+    def take_up(self) -> bool:
+        """Begin to use the connection: queue what the other side has not got of earlier ones.
+
+        Returns:
+            Whether both sides go on where they broke off; else all streams start anew.
+
+        Raises:
+            RemoteProtocolError: Another connection to the node was taken up in the meantime.
+        """
+        assert self._hellos is not None  # noqa: S101  # `greet` comes first
+        kept, frames = self._correspondence.meet(*self._hellos)
+        for frame in frames:
+            self.send(frame.raw)
+        return kept
 
     async def drained(self) -> None:
         """Wait until the queue is short enough to make more."""
@@ -96,8 +147,15 @@ class Link:
                 await self._waiting.park()
         await self.close()
 
+    def break_off(self) -> None:
+        """Go on with nothing of what was: the other side broke the protocol."""
+        self._correspondence.break_off()
+
     async def close(self) -> None:
         """Close at once; what is queued is lost."""
+        self._is_closed = True
+        self._pending = 0
+        self._waiting.unpark_all()
         await self._stream.aclose_forcefully()
 
     async def greet(
@@ -109,14 +167,16 @@ class Link:
             RemoteProtocolError: The peer is not who it should be.
             WireError: Not a Hello.
         """
-        hello = greet(node, role, entropy, self.sequencer)
-        self.n_bytes += len(hello)
-        await self._stream.send_all(hello)
+        n_meetings = self._correspondence.n_meetings
+        ours = greet(node, role, entropy, self._correspondence)
+        raw = self.sequencer.seal(ours.TYPE, encode(ours)).raw
+        self.n_bytes += len(raw)
+        await self._stream.send_all(raw)
         first = await self.next_frame()
         if first is None:
             raise self._lost()
         self.sequencer.accept(first)
-        welcome(first, self.node, expected)
+        self._hellos = ours, welcome(first, self.node, expected), n_meetings
 
     async def _receive(self) -> bytes:
         try:
@@ -126,10 +186,10 @@ class Link:
         self.n_bytes += len(data)
         return data
 
-    def _refused(self, frame: Frame) -> RemoteProtocolError:
+    def _refused(self, frame: Frame) -> RefusedError:
         message = decode(frame)
         code = message.code if isinstance(message, Error) else 0
-        return RemoteProtocolError(f"{self.node} refuses us with code {code:#06x}", LINK_LOST)
+        return RefusedError(f"{self.node} refuses us with code {code:#06x}", code)
 
     def _lost(self) -> RemoteProtocolError:
         return RemoteProtocolError(f"the connection to {self.node} is gone", LINK_LOST)
@@ -143,9 +203,12 @@ async def secure(
     role: RoleName,
     expected: Expected,
     entropy: Callable[[int], bytes],
+    correspond: Callable[[str], Correspondence],
     server_side: bool,
 ) -> Link:
     """Encryption and greeting on a fresh connection.
+
+    `correspond` gives what there has been with a node before this connection.
 
     Raises:
         RemoteProtocolError: No TLS, no answer in time, or another node than expected.
@@ -153,7 +216,8 @@ async def secure(
     """
     try:
         with trio.fail_after(HANDSHAKE_S):
-            link = Link(*await credentials.secure(stream, server_side=server_side))
+            channel, other = await credentials.secure(stream, server_side=server_side)
+            link = Link(channel, other, correspond(other))
             await link.greet(node, role, expected, entropy)
     except BaseException as error:
         await trio.aclose_forcefully(stream)
@@ -161,6 +225,7 @@ async def secure(
             why = f"no handshake within {HANDSHAKE_S:g} s"
             raise RemoteProtocolError(why, LINK_LOST) from None
         if isinstance(error, trio.BrokenResourceError):
-            raise RemoteProtocolError(f"TLS: {error}", LINK_LOST) from None
+            code = BAD_IDENTITY if isinstance(error, NotTrustedError) else LINK_LOST
+            raise RemoteProtocolError(f"TLS: {error}", code) from None
         raise
     return link

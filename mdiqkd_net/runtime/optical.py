@@ -48,25 +48,15 @@ class Transmitter:
         self._link: Link | None = None
         self.up = trio.Event()
 
-    def connected(self, link: Link) -> None:
-        """The light link is up."""
-        self._link = link
-        self.up.set()
-
     def count_bytes(self, session: bytes) -> int:
         """Bytes on the light link for a session, both directions; forgets them."""
         return self._bytes.pop(session, 0)
 
     def arm(self, session: bytes, light: SessionLight) -> None:
-        """Be ready for a session, and say so to the fiber.
-
-        Raises:
-            DeviceError: There is no light link.
-        """
-        if self._link is None:
-            raise DeviceError("transmitter: there is no light link")
+        """Be ready for a session, and say so to the fiber, now or when the link is there."""
         self._sessions[session] = light
-        self._link.tell(LightArm(session=session, source=source_settings(light.source)))
+        if self._link is not None:
+            self._say_armed(self._link, session, light)
 
     def disarm(self, session: bytes) -> None:
         """Forget a session."""
@@ -79,6 +69,20 @@ class Transmitter:
             RemoteProtocolError: It asks for what it may not.
             WireError: It does not speak the protocol.
         """
+        self._link = link
+        self.up.set()
+        for session, light in self._sessions.items():
+            self._say_armed(link, session, light)
+        try:
+            await self._answer_all(link)
+        finally:
+            if self._link is link:
+                self._link = None
+
+    def _say_armed(self, link: Link, session: bytes, light: SessionLight) -> None:
+        link.tell(LightArm(session=session, source=source_settings(light.source)))
+
+    async def _answer_all(self, link: Link) -> None:
         while frame := await link.next_frame():
             link.sequencer.accept(frame)
             session, answer = await self._world.in_thread(self._answer, frame)
@@ -137,8 +141,9 @@ class LightPlane:
         if link.node not in self._device.fibers:
             known = ", ".join(sorted(self._device.fibers)) or "nobody"
             raise RemoteProtocolError(f"{link.node} has no fiber here; allowed: {known}")
-        if link.node in self._links:
-            raise RemoteProtocolError(f"the transmitter of {link.node} is connected already")
+        old = self._links.pop(link.node, None)
+        if old is not None:  # half open: its user has come back
+            await old.close()
         deliver, answers = trio.open_memory_channel[Light](16)
         self._links[link.node], self._answers[link.node] = link, answers
         try:
@@ -156,7 +161,8 @@ class LightPlane:
                             "allowed: LightArm, or Light with states of type u8"
                         )
         finally:
-            del self._links[link.node], self._answers[link.node]
+            if self._links.get(link.node) is link:
+                del self._links[link.node], self._answers[link.node]
             async with self._changed:
                 self._changed.notify_all()
 

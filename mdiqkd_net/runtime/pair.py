@@ -3,52 +3,123 @@
 import contextlib
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import trio
 
-from mdiqkd_net.errors import LocalProtocolError, ProtocolError, RemoteProtocolError, WireError
+from mdiqkd_net.errors import (
+    AuthenticationError,
+    LocalProtocolError,
+    ProtocolError,
+    RemoteProtocolError,
+    WireError,
+)
 from mdiqkd_net.estimation.analysis import Analysis
 from mdiqkd_net.keys.pads import PadFile
 from mdiqkd_net.keys.records import BlockMeta
 from mdiqkd_net.keys.store import KeyStore
 from mdiqkd_net.protocol.agreement import Agreement
+from mdiqkd_net.protocol.commit import CommitRecord, Phase
+from mdiqkd_net.protocol.correspondence import Correspondence
 from mdiqkd_net.protocol.effects import (
     Arm,
+    Begin,
+    BurnReceived,
+    Continue,
     Disarm,
-    Discard,
     Effect,
     Finished,
     Freeze,
     Hold,
-    Release,
+    Latch,
     Report,
-    Resume,
+    Say,
     Send,
+    Settle,
     Tell,
 )
 from mdiqkd_net.protocol.endpoint import Endpoint, PairPlan
 from mdiqkd_net.protocol.light import Entropy
 from mdiqkd_net.protocol.states import State
 from mdiqkd_net.runtime.config import EndpointConfig, Peer
+from mdiqkd_net.runtime.crashing import Step
 from mdiqkd_net.runtime.designs import store_digest
-from mdiqkd_net.runtime.link import Link
+from mdiqkd_net.runtime.link import Link, RefusedError, is_final, told
 from mdiqkd_net.runtime.optical import Transmitter
 from mdiqkd_net.runtime.world import World, durably
 from mdiqkd_net.wire.frames import Frame
 from mdiqkd_net.wire.messages import Message
 
-INBOX_FRAMES: Final = 64
+INBOX_SIZE: Final = 64
+MAX_VIOLATIONS: Final = 3
+"""Times that a peer may break the protocol before nothing more is tried with it."""
+
 _RELAYS_TURN: Final = (State.COLLECTING, State.ABORTED, State.DONE)
 """While the relay measures, or other pairs have their turn, silence is no fault of the peer."""
+
+_SETTLE_STEPS: Final[Mapping[Phase, Step]] = {
+    Phase.COMMITTED: "commit",
+    Phase.CONFIRMED: "confirm",
+    Phase.ABORTED: "abort",
+}
 
 
 class RelayPort(Protocol):
     """What a pair needs of the node's relay link."""
 
     def tell(self, message: Message, stream: int) -> int:
-        """Queue a message for the relay; returns its length in bytes."""
+        """Say something to the relay, now or once it is there; returns the length in bytes."""
+
+    async def refuse(self, why: str, code: int) -> None:
+        """The relay broke the protocol: close its link, and begin anew."""
+
+    @property
+    def away_since(self) -> float:
+        """Since when there has been no link; infinity if there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Linked:
+    link: Link
+
+
+@dataclass(frozen=True, slots=True)
+class _RelayLinked:
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _FromPeer:
+    link: Link
+    frame: Frame
+
+
+@dataclass(frozen=True, slots=True)
+class _FromRelay:
+    frame: Frame
+
+
+_Event = _Linked | _RelayLinked | _FromPeer | _FromRelay
+
+
+class _Records:
+    """What the store knows of the commits with one peer."""
+
+    def __init__(self, store: KeyStore, peer: str) -> None:
+        self._store = store
+        self._peer = peer
+
+    def record(self, block_id: bytes) -> CommitRecord | None:
+        return self._store.record(block_id)
+
+    def unsettled(self) -> list[CommitRecord]:
+        return self._store.unsettled(self._peer)
+
+    def next_block(self) -> int:
+        return self._store.next_block(self._peer)
 
 
 class Pair:
@@ -75,78 +146,10 @@ class Pair:
         self._store = store
         self._relay = relay
         self._transmitter = transmitter
-        self._entropy = entropy
         self._emit = emit
-        self._analysis = analysis
         self._frozen = frozen
         self._world = world
-        self._inbox, self._to_handle = trio.open_memory_channel[tuple[bool, Frame]](INBOX_FRAMES)
-        self._link: Link | None = None
-        self._linked = trio.Event()
-        self._scope = trio.CancelScope()
-        self._stages = _Stages()
-        self._session = b""
-        self._relay_bytes = 0
-        self._peer_bytes_before = 0
-        self._n_ended = 0
-        self._n_keys = 0
-        self.failure = ""
-
-    async def serve(self, link: Link) -> None:
-        """Read a fresh link to the peer until it goes.
-
-        Raises:
-            RemoteProtocolError: There is one already, or the peer broke the protocol.
-            WireError: Bytes that are no frame.
-        """
-        if self._link is not None:
-            raise RemoteProtocolError(f"{link.node} is connected already")
-        self._link = link
-        self._linked.set()
-        why = f"the link to {link.node} broke"
-        try:
-            while frame := await link.next_frame():
-                await self._queue(frame, from_peer=True)
-            why = f"{link.node} closed the link"
-        except (ProtocolError, WireError) as error:
-            why = f"{link.node}: {error}"
-            raise
-        finally:
-            self.fail(why)
-
-    async def from_relay(self, frame: Frame) -> None:
-        """Queue a frame of the relay; dropped once the pair has ended."""
-        self._relay_bytes += len(frame.raw)
-        await self._queue(frame, from_peer=False)
-
-    async def _queue(self, frame: Frame, *, from_peer: bool) -> None:
-        # A pair that has ended must not hold up the links that it shares with others.
-        with contextlib.suppress(trio.BrokenResourceError):
-            await self._inbox.send((from_peer, frame))
-
-    def fail(self, why: str) -> None:
-        """Nothing more can be done with this peer."""
-        if self._n_ended < self._peer.blocks and not self.failure:
-            self.failure = why
-            self._scope.cancel()
-
-    async def run(self) -> None:
-        """Make the configured blocks."""
-        core: Endpoint | None = None
-        with self._scope, self._to_handle:
-            core = await self._connect()
-            if core is not None:
-                await self._work(core)
-        if self.failure:
-            await self._give_up(core)
-
-    async def _connect(self) -> Endpoint | None:
-        with trio.move_on_after(self._config.patience_s):
-            await self._linked.wait()
-        if self._link is None:
-            self.failure = f"{self._peer.node} did not connect within {self._config.patience_s:g} s"
-            return None
-        config, peer = self._config, self._peer
+        self.correspondence = Correspondence(world.entropy)
         plan = PairPlan(
             node=config.node,
             peer=peer.node,
@@ -157,44 +160,164 @@ class Pair:
                 security=config.security,
                 bell_states=config.bell_states,
                 reconciler=config.reconciler,
-                analysis=self._analysis,
+                analysis=analysis,
             ),
             qber_hint=config.qber_hint,
         )
-        return Endpoint(
-            plan, sequencer=self._link.sequencer, pads=self._pads, entropy=self._entropy
+        self._core = Endpoint(
+            plan,
+            sequencer=self.correspondence.sequencer,
+            pads=pads,
+            records=_Records(store, peer.node),
+            entropy=entropy,
+            now_s=lambda: self._heard_at,  # cores run in threads, where trio has no time
         )
+        self._inbox, self._to_handle = trio.open_memory_channel[_Event](INBOX_SIZE)
+        self._link: Link | None = None
+        self._away_since = trio.current_time()
+        self._heard_at = trio.current_time()
+        self._patience = trio.CancelScope()
+        self._stages = _Stages()
+        self._session = b""
+        self._relay_bytes = 0
+        self._peer_bytes = 0
+        self._n_ended = 0
+        self._n_keys = 0
+        self._n_violations = 0
+        self.done = trio.Event()
+        self.failure = ""
 
-    async def _work(self, core: Endpoint) -> None:
-        await self._perform(core, core.request())
-        while self._n_ended < self._peer.blocks:
-            limit_s = math.inf if self._waits_for_relay(core) else self._config.patience_s
-            with trio.move_on_after(limit_s) as patience:
-                from_peer, frame = await self._to_handle.receive()
-            if patience.cancelled_caught:
-                state = core.block.state.value if core.block else "opening"
-                self.failure = (
-                    f"{self._peer.node} has been silent for {limit_s:g} s in state {state}"
-                )
-                return
-            handle = core.receive_peer if from_peer else core.receive_relay
-            try:
-                await self._perform(core, await self._world.in_thread(handle, frame))
-            except (ProtocolError, WireError) as error:
-                culprit = self._peer.node if from_peer else "the relay"
-                self.failure = f"{culprit}: {error}"
-                if from_peer and self._link is not None:
-                    await self._link.refuse(getattr(error, "abort_code", 0x0503))
-                return
+    async def serve(self, link: Link) -> None:
+        """Read a fresh link to the peer until it goes; it takes the place of an older one.
 
-    def _waits_for_relay(self, core: Endpoint) -> bool:
-        return core.block is None or core.block.state in _RELAYS_TURN
+        Raises:
+            RemoteProtocolError: The peer refuses us, or the connection is gone.
+            WireError: Bytes that are no frame.
+        """
+        await self._queue(_Linked(link))
+        try:
+            while frame := await link.next_frame():
+                await self._queue(_FromPeer(link, frame))
+        except RefusedError as error:
+            if is_final(error.told):
+                self.fail(f"{self._peer.node}: {error}")
+            raise
+        except WireError:
+            link.break_off()
+            raise
+        finally:
+            if self._link is link:
+                self._link = None
+                self._away_since = trio.current_time()
+                self.check_patience()
 
-    async def _give_up(self, core: Endpoint | None) -> None:
-        effects: list[Effect] = [] if core is None else core.abort(self.failure)
-        if core is not None:
-            await self._perform(core, effects)
-        users = sorted((self._config.node, self._peer.node))
+    async def from_relay(self, frame: Frame) -> None:
+        """Queue a frame of the relay; dropped once the pair has failed."""
+        self._relay_bytes += len(frame.raw)
+        await self._queue(_FromRelay(frame))
+
+    async def relay_linked(self, *, kept: bool) -> None:
+        """There is a new link to the relay."""
+        await self._queue(_RelayLinked(kept))
+
+    async def _queue(self, event: _Event) -> None:
+        # A pair that has failed must not hold up the links that it shares with others.
+        with contextlib.suppress(trio.BrokenResourceError):
+            await self._inbox.send(event)
+
+    def fail(self, why: str) -> None:
+        """Nothing more can be done with this peer."""
+        if not self.done.is_set() and not self.failure:
+            self.failure = why
+            self._patience.cancel()
+
+    def check_patience(self) -> None:
+        """A link has come or gone, so another deadline may apply."""
+        self._patience.deadline = self._deadline()
+
+    async def run(self) -> None:
+        """Make the configured blocks, and answer the peer for as long as it has questions."""
+        with self._to_handle:
+            while not self.failure:
+                event = None
+                with trio.CancelScope(deadline=self._deadline()) as self._patience:
+                    event = await self._to_handle.receive()
+                if event is not None:
+                    await self._handle(event)
+                elif not self.failure:
+                    self.failure = self._overdue()
+            await self._give_up()
+
+    def _deadline(self) -> float:
+        if self.done.is_set():
+            return math.inf
+        since = min(self._relay.away_since, math.inf if self._link else self._away_since)
+        if self._link is not None and not self._waits_for_relay():
+            since = min(since, self._heard_at)
+        return since + self._config.patience_s
+
+    def _overdue(self) -> str:
+        patience_s = self._config.patience_s
+        if self._link is None:
+            return f"{self._peer.node} did not connect within {patience_s:g} s"
+        if self._relay.away_since < math.inf:
+            return f"the relay has been away for {patience_s:g} s"
+        state = self._core.block.state.value if self._core.block else "opening"
+        return f"{self._peer.node} has been silent for {patience_s:g} s in state {state}"
+
+    def _waits_for_relay(self) -> bool:
+        return self._core.block is None or self._core.block.state in _RELAYS_TURN
+
+    async def _handle(self, event: _Event) -> None:
+        match event:
+            case _Linked(link=link):
+                await self._take_up(link)
+            case _RelayLinked(kept=kept):
+                await self._compute(partial(self._core.relay_linked, kept=kept))
+            case _FromPeer(link=link, frame=frame) if link is self._link:
+                self._heard_at = trio.current_time()
+                self._peer_bytes += len(frame.raw)
+                await self._hear_peer(link, frame)
+            case _FromRelay(frame=frame):
+                try:
+                    await self._compute(partial(self._core.receive_relay, frame))
+                except (ProtocolError, WireError) as error:
+                    await self._relay.refuse(str(error), told(error))
+
+    async def _take_up(self, link: Link) -> None:
+        try:
+            kept = link.take_up()
+        except RemoteProtocolError:
+            await link.close()  # the peer dials again
+            return
+        old, self._link = self._link, link
+        self._heard_at = trio.current_time()
+        if old is not None:
+            await old.close()
+        await self._compute(partial(self._core.linked, kept=kept))
+
+    async def _hear_peer(self, link: Link, frame: Frame) -> None:
+        try:
+            if link.accept(frame) if frame.stream == 0 else True:
+                await self._compute(partial(self._core.receive_peer, frame))
+        except AuthenticationError as error:
+            self._report("tag.failed", {"users": list(self._core.users)})
+            await link.refuse(error.abort_code)
+        except (ProtocolError, WireError) as error:
+            why, code = f"{self._peer.node}: {error}", told(error)
+            self._n_violations += 1
+            self._report("peer.violation", {"users": list(self._core.users), "reason": why})
+            if is_final(code) or self._n_violations > MAX_VIOLATIONS:
+                self.failure = why
+            link.break_off()
+            await link.refuse(code)
+            if not self.failure:
+                await self._perform(self._core.abort(why))
+
+    async def _give_up(self) -> None:
+        effects = self._core.abort(self.failure)
+        await self._perform(effects)
+        users = list(self._core.users)
         if not any(isinstance(effect, Finished) for effect in effects):
             self._emit(
                 "block.aborted",
@@ -205,14 +328,23 @@ class Pair:
                 tag_failures=0,
             )
         self._emit("pair.failed", users=users, reason=self.failure)
+        self.done.set()
 
-    async def _perform(self, core: Endpoint, effects: list[Effect]) -> None:
-        """Effects in order; `Hold` and `Freeze` are on disk before what follows them starts."""
+    async def _compute(self, work: Callable[[], list[Effect]]) -> None:
+        await self._perform(await self._world.in_thread(work))
+
+    async def _perform(self, effects: list[Effect]) -> None:
+        """Effects in order; what is durable is on disk before what follows it starts."""
+        store, peer = self._store, self._peer.node
         for effect in effects:
             match effect:
                 case Send(data=data):
+                    self._peer_bytes += len(data)
                     if self._link is not None:
                         self._link.send(data)
+                case Say(message=message):
+                    if self._link is not None:
+                        self._peer_bytes += self._link.tell(message)
                 case Tell(message=message, stream=stream):
                     self._relay_bytes += self._relay.tell(message, stream)
                 case Report(event=event, fields=fields):
@@ -222,23 +354,33 @@ class Pair:
                     self._transmitter.arm(session, light)
                 case Disarm(session=session):
                     self._transmitter.disarm(session)
+                case Begin(block=block):
+                    await durably(self._world, "begin", store.begin_block, peer, block)
                 case Hold():
                     await durably(self._world, "hold", self._hold, effect)
+                case Settle(block_id=block_id, phase=phase, said=said):
+                    step = _SETTLE_STEPS[phase]
+                    await durably(self._world, step, store.settle, block_id, phase, said)
+                case BurnReceived(pad=pad):
+                    await durably(self._world, "burn", self._pads.burn_receive, pad)
                 case Freeze():
                     await durably(self._world, "freeze", store_digest, self._frozen, effect)
-                case Release(block_id=block_id):
-                    await durably(self._world, "release", self._store.release, block_id)
-                case Discard(block_id=block_id):
-                    await durably(self._world, "discard", self._store.discard, block_id)
-                case Resume():
+                case Continue():
                     await trio.lowlevel.checkpoint()  # the writer takes what was queued
-                    await self._perform(core, await self._world.in_thread(core.resume))
+                    await self._compute(self._core.go_on)
+                case Latch(reason=reason):
+                    self.failure = reason
                 case Finished():
-                    self._n_ended += 1
-                    if core.blocks_left and not self.failure:
-                        await self._perform(core, core.request())
+                    await self._finished()
                 case _:
                     raise LocalProtocolError(f"an endpoint has no {type(effect).__name__}")
+
+    async def _finished(self) -> None:
+        self._n_ended += 1
+        if self._n_ended == self._peer.blocks:
+            self.done.set()
+        elif not self.failure:
+            await self._compute(self._core.request)
 
     def _hold(self, effect: Hold) -> None:
         meta = BlockMeta(
@@ -252,28 +394,25 @@ class Pair:
             leak_model=effect.leak_model,
             created_utc=self._world.utc_now().isoformat(timespec="seconds"),
         )
-        self._n_keys = self._store.hold(meta, effect.key)
+        self._n_keys = self._store.prepare(meta, effect.key, effect.record)
 
     def _report(self, event: str, fields: Mapping[str, Any]) -> None:
         if event == "block.stage":
             if fields["stage"] == "opened":
                 self._stages = _Stages()
-                self._peer_bytes_before = self._peer_bytes()
+                self._peer_bytes = 0
             self._stages.enter(fields["stage"])
         if event in ("block.key", "block.aborted"):
             fields = {
                 **fields,
                 "n_keys": self._n_keys if event == "block.key" else 0,
                 "bytes_relay": self._relay_bytes,
-                "bytes_peer": self._peer_bytes() - self._peer_bytes_before,
+                "bytes_peer": self._peer_bytes,
                 "bytes_light": self._transmitter.count_bytes(self._session),
                 "seconds": self._stages.leave(),
             }
-            self._relay_bytes = 0
+            self._relay_bytes = self._peer_bytes = 0
         self._emit(event, fields)
-
-    def _peer_bytes(self) -> int:
-        return 0 if self._link is None else self._link.n_bytes
 
 
 class _Stages:

@@ -16,6 +16,10 @@ import trio
 STRIDE_BYTES: Final = 1 << 18
 
 
+class NotTrustedError(trio.BrokenResourceError):
+    """One side does not accept the other; trying again does not help."""
+
+
 class SecureStream:
     """One side of a TLS connection, a `Channel` after `do_handshake`."""
 
@@ -95,8 +99,8 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except ssl.SSLCertVerificationError as error:
-        raise trio.BrokenResourceError(f"certificate refused: {error.verify_message}") from None
+        raise NotTrustedError(f"certificate refused: {error.verify_message}") from None
     except ssl.SSLError as error:
-        raise trio.BrokenResourceError(f"refused by the other side ({error.reason})") from None
+        raise NotTrustedError(f"refused by the other side ({error.reason})") from None
     except trio.BrokenResourceError:
         raise trio.BrokenResourceError("the other side hung up") from None

@@ -33,10 +33,14 @@ def decode(frame: Frame) -> Message:
     Raises:
         WireError: Not MessagePack, not this type's schema, or not canonical.
     """
-    kind = BY_TYPE.get(frame.kind)
+    return decode_body(frame.kind, frame.body)
+
+
+def decode_body(number: int, body: bytes) -> Message:
+    """The message of type `number` in `body`. Raises as `decode` does."""
+    kind = BY_TYPE.get(number)
     if kind is None:
-        raise WireError(f"frame type {frame.kind:#06x} is unknown", SCHEMA)
-    body = frame.body
+        raise WireError(f"frame type {number:#06x} is unknown", SCHEMA)
     try:
         builtins = msgpack.unpackb(
             body,

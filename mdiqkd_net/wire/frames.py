@@ -4,8 +4,10 @@ The header lets a receiver refuse by type, size and sequence number before it al
 """
 
 import struct
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Final
 
 from mdiqkd_net.errors import WireError
@@ -15,6 +17,8 @@ HEADER_BYTES: Final = HEADER.size
 WIRE_VERSION: Final = 1
 MAX_BODY_BYTES: Final = 4 << 20
 CRITICAL: Final = 0x8000
+MAX_STREAMS: Final = 4
+"""Streams between two nodes that survive a lost connection."""
 UNKNOWN_BODY_BYTES: Final = 64 << 10
 """What an unknown frame that may be ignored is allowed to hold."""
 
@@ -100,11 +104,18 @@ class FrameReader:
 
 
 class Sequencer:
-    """Number the frames of one link, per stream and direction, and refuse gaps."""
+    """Number the frames between two nodes, per stream and direction, and refuse gaps.
+
+    Frames of streams above 0 are kept until the other side acknowledges them, so that they can be
+    sent again, byte for byte, over another connection. Stream 0 belongs to a connection and is kept
+    for none. Of more than `MAX_STREAMS` streams the oldest are forgotten.
+    """
 
     def __init__(self) -> None:
         self._sent: dict[int, int] = {}
         self._received: dict[int, int] = {}
+        self._kept: dict[int, deque[tuple[int, Frame]]] = {}
+        self._n_kept = 0
 
     def seal(self, kind: int, body: bytes, stream: int = 0) -> Frame:
         """Make the next frame of `stream`."""
@@ -112,15 +123,22 @@ class Sequencer:
         ack = self._received.get(stream, 0)
         self._sent[stream] = seq + 1
         header = HEADER.pack(len(body), kind, WIRE_VERSION, 0, stream, seq, ack)
-        return Frame(kind, stream, seq, ack, header + body)
+        frame = Frame(kind, stream, seq, ack, header + body)
+        if stream:
+            self._note(stream)
+            self._kept[stream].append((self._n_kept, frame))
+            self._n_kept += 1
+        return frame
 
-    def accept(self, frame: Frame) -> None:
-        """Count a received frame.
+    def accept(self, frame: Frame) -> bool:
+        """Count a received frame; False for one that came before, over an earlier connection.
 
         Raises:
-            WireError: A frame is missing, doubled, or acknowledges what was never sent.
+            WireError: A frame is missing, or acknowledges what was never sent.
         """
         expected = self._received.get(frame.stream, 0)
+        if frame.seq < expected and frame.stream:
+            return False
         if frame.seq != expected:
             raise WireError(
                 f"stream {frame.stream}: found frame {frame.seq}; allowed: {expected}",
@@ -133,7 +151,46 @@ class Sequencer:
                 BAD_SEQUENCE,
             )
         self._received[frame.stream] = expected + 1
+        if frame.stream:
+            self._note(frame.stream)
+            self._acknowledged(frame.stream, frame.ack)
+        return True
 
     def forget(self, frame: Frame) -> None:
         """Take back `accept`: the frame's message was refused."""
         self._received[frame.stream] = frame.seq
+
+    def positions(self) -> list[list[int]]:
+        """Every stream above 0 that is still known, and how many frames of it have come."""
+        return [[stream, self._received.get(stream, 0)] for stream in list(self._kept)]
+
+    def unacknowledged(self, positions: Iterable[Sequence[int]]) -> list[Frame]:
+        """What the other side has not got, oldest first.
+
+        Args:
+            positions: Streams, and how many frames of each it has got.
+        """
+        for stream, received in positions:
+            self._acknowledged(stream, received)
+        kept = [entry for frames in self._kept.values() for entry in frames]
+        return [frame for _, frame in sorted(kept, key=itemgetter(0))]
+
+    def start_anew(self) -> None:
+        """Forget every stream: the other side has."""
+        self._sent.clear()
+        self._received.clear()
+        self._kept.clear()
+
+    def _note(self, stream: int) -> None:
+        if stream not in self._kept:
+            self._kept[stream] = deque()
+            if len(self._kept) > MAX_STREAMS:
+                oldest = next(iter(self._kept))
+                del self._kept[oldest]
+                self._sent.pop(oldest, None)
+                self._received.pop(oldest, None)
+
+    def _acknowledged(self, stream: int, n_frames: int) -> None:
+        kept = self._kept.get(stream)
+        while kept and kept[0][1].seq < n_frames:
+            kept.popleft()

@@ -11,9 +11,12 @@ from msgspec import Meta, Struct
 from mdiqkd_net.params import MAX_PULSES
 from mdiqkd_net.units import NANO
 from mdiqkd_net.wire.bulk import Bulk, Rice
+from mdiqkd_net.wire.frames import MAX_STREAMS
 
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20
+MAX_UNSETTLED: Final = 512
+"""Blocks of one pair that may wait for the peer's word."""
 
 NodeName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 Natural = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -24,6 +27,8 @@ Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
 Nano = Annotated[int, Meta(ge=0, le=100 * NANO)]
 Code = Annotated[int, Meta(ge=0, le=0xFFFF)]
 Float64Bits = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Position = Annotated[list[Natural], Meta(min_length=2, max_length=2)]
+"""A stream, and how many frames of it have come."""
 
 
 class Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,20 +39,23 @@ class Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Hello(Message, frozen=True):
-    """First message of either side of any link: who I am (spec 4.1)."""
+    """First message of either side of any link: who I am, and where we were (spec 4.1, 4.4)."""
 
     TYPE: ClassVar[int] = 0x8001
     CAP: ClassVar[int] = 4 * KIB
 
+    epoch: Bytes16
     impl: Annotated[str, Meta(max_length=64)]
     node: NodeName
     nonce: Bytes32
+    positions: Annotated[list[Position], Meta(max_length=MAX_STREAMS)]
     role: Literal["endpoint", "relay", "transmitter", "receiver"]
+    seen: Annotated[bytes, Meta(max_length=16)]  # the epoch that `positions` speak of, or nothing
     versions: Annotated[list[int], Meta(min_length=1, max_length=16)]
 
 
 class Error(Message, frozen=True):
-    """The sender refuses something and closes the link; codes in spec 8."""
+    """The sender refuses something and closes the link; codes in spec 10."""
 
     TYPE: ClassVar[int] = 0x800F
     CAP: ClassVar[int] = 128
@@ -56,13 +64,17 @@ class Error(Message, frozen=True):
 
 
 class PairRequest(Message, frozen=True):
-    """Endpoint to relay: I want a block with this peer (spec 5.1)."""
+    """Endpoint to relay: I want a block with this peer (spec 5.1).
+
+    `request` counts a user's requests for the pair, so that a repetition is known as one.
+    """
 
     TYPE: ClassVar[int] = 0x8101
     CAP: ClassVar[int] = KIB
 
     n_pulses: Pulses
     peer: NodeName
+    request: Natural
 
 
 class PairReady(Message, frozen=True):
@@ -119,6 +131,14 @@ class AnnouncementsClosed(Message, frozen=True):
     batches: Natural
     count: Natural
     signature: Signature
+
+
+class Credit(Message, frozen=True):
+    """Endpoint to relay: so many more bytes of announcements may come (spec 5.7)."""
+
+    TYPE: ClassVar[int] = 0x8107
+
+    n_bytes: Natural
 
 
 class DeclaredBounds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -296,7 +316,7 @@ class AmplifySeed(Message, frozen=True):
 
 
 class Prepare(Message, frozen=True):
-    """Coordinator: final length; I hold the key durably (spec 6.8)."""
+    """Coordinator: final length; I hold the key durably (spec 7.2)."""
 
     TYPE: ClassVar[int] = 0x8601
     CAP: ClassVar[int] = 512
@@ -308,34 +328,82 @@ class Prepare(Message, frozen=True):
 
 
 class Vote(Message, frozen=True):
-    """Participant: I hold the same key durably (spec 6.8)."""
+    """Participant: I hold the same key durably (spec 7.3)."""
 
     TYPE: ClassVar[int] = 0x8602
 
+    block_id: Bytes16
     pad: Natural
     tag: Bytes16
 
 
 class Commit(Message, frozen=True):
-    """Coordinator: the key may be used (spec 6.8)."""
+    """Coordinator: the key may be used (spec 7.3)."""
 
     TYPE: ClassVar[int] = 0x8603
 
+    block_id: Bytes16
     pad: Natural
     tag: Bytes16
 
 
 class Committed(Message, frozen=True):
-    """Participant: so it is here (spec 6.8)."""
+    """Participant: so it is here (spec 7.3)."""
 
     TYPE: ClassVar[int] = 0x8604
 
+    block_id: Bytes16
     pad: Natural
     tag: Bytes16
 
 
+class CommitAborted(Message, frozen=True):
+    """Coordinator, to a participant that has voted: there will be no key (spec 7.3)."""
+
+    TYPE: ClassVar[int] = 0x8606
+
+    block_id: Bytes16
+    pad: Natural
+    tag: Bytes16
+
+
+class CommitUnknown(Message, frozen=True):
+    """Either endpoint: I have no record of this block (spec 7.4)."""
+
+    TYPE: ClassVar[int] = 0x8607
+
+    block_id: Bytes16
+
+
+class Resume(Message, frozen=True):
+    """Either endpoint, on every new connection: what waits for your word (spec 7.4)."""
+
+    TYPE: ClassVar[int] = 0x8701
+    CAP: ClassVar[int] = 16 * KIB
+
+    blocks: Annotated[list[Bytes16], Meta(max_length=MAX_UNSETTLED)]
+    next_block: Natural
+
+
+class PadLeaseRequest(Message, frozen=True):
+    """Either endpoint: I need pads for my tags; below this index I have used them (spec 8.3)."""
+
+    TYPE: ClassVar[int] = 0x8703
+
+    high_water: Natural
+
+
+class PadLease(Message, frozen=True):
+    """Either endpoint: use these, and no others (spec 8.3)."""
+
+    TYPE: ClassVar[int] = 0x8704
+
+    base: Natural
+    count: Natural
+
+
 class BlockAborted(Message, frozen=True):
-    """Either endpoint: this block ends without a key; the reason stays local (spec 6.9)."""
+    """Either endpoint: this block ends without a key; the reason stays local (spec 6.8)."""
 
     TYPE: ClassVar[int] = 0x8605
 
@@ -343,7 +411,7 @@ class BlockAborted(Message, frozen=True):
 
 
 class LightArm(Message, frozen=True):
-    """Transmitter to simulated fiber: the public description of my light (spec 10.1)."""
+    """Transmitter to simulated fiber: the public description of my light (spec 12.1)."""
 
     TYPE: ClassVar[int] = 0x8901
     CAP: ClassVar[int] = 4 * KIB
@@ -353,7 +421,7 @@ class LightArm(Message, frozen=True):
 
 
 class LightAsk(Message, frozen=True):
-    """Simulated fiber to transmitter: what did you send at these pulses (spec 10.2)."""
+    """Simulated fiber to transmitter: what did you send at these pulses (spec 12.2)."""
 
     TYPE: ClassVar[int] = 0x8902
     CAP: ClassVar[int] = 4 * MIB
@@ -365,7 +433,7 @@ class LightAsk(Message, frozen=True):
 
 
 class Light(Message, frozen=True):
-    """Transmitter to simulated fiber: the states of those pulses, in order (spec 10.2).
+    """Transmitter to simulated fiber: the states of those pulses, in order (spec 12.2).
 
     No states at all for a session that is not armed, or not any more.
     """

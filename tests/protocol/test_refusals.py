@@ -5,7 +5,7 @@ import pytest
 from examples import BOUNDS
 from triangle import Triangle
 
-from mdiqkd_net.errors import LocalProtocolError, RemoteProtocolError
+from mdiqkd_net.errors import RemoteProtocolError
 from mdiqkd_net.protocol.states import State
 from mdiqkd_net.wire import messages as m
 from mdiqkd_net.wire.bulk import Bulk
@@ -86,8 +86,8 @@ def test_a_peer_that_says_it_is_refused_and_nobody_has_a_key(speaker, kind, fiel
     assert done
     assert words in str(victim.error)
     assert victim.ended == ["aborted"]
-    assert not triangle.alice.released
-    assert not triangle.bob.released
+    assert not triangle.alice.keys
+    assert not triangle.bob.keys
 
 
 def test_a_verification_that_fails_ends_the_block_at_both():
@@ -119,6 +119,9 @@ class Late:
         self.kept = None
         self.overtook = False
 
+    def wire(self):
+        return self.triangle._wires[frozenset(self.kept[:2])]
+
     def __call__(self, source, target, frame):
         if target != self.target:
             return frame
@@ -127,7 +130,7 @@ class Late:
             return None
         if frame.kind == self.until and self.kept is not None and not self.overtook:
             self.overtook = True
-            self.triangle._flight.appendleft(self.kept)
+            self.triangle._flight.appendleft((*self.kept, self.wire()))
         return frame
 
 
@@ -160,6 +163,17 @@ def test_a_gate_that_fails_after_an_early_gate_ends_the_block():
     assert triangle.alice.ended == ["aborted"]
 
 
+READY = m.PairReady(
+    n_pulses=1,
+    pulse_rate_hz=1,
+    relay_key=bytes(32),
+    segment_pulses=1,
+    session=bytes(16),
+    users=["alice", "bob"],
+)
+PREPARE = {"block_id": bytes(16), "bits": 1, "pad": 0, "tag": bytes(16)}
+
+
 def framed(message, stream=1, seq=0):
     sequencer = Sequencer()
     frame = sequencer.seal(message.TYPE, encode(message), stream)
@@ -167,16 +181,41 @@ def framed(message, stream=1, seq=0):
 
 
 def test_a_core_without_a_block_hears_only_what_opens_one():
-    triangle = Triangle(N_PULSES)
-    core = triangle.bob.core
-    core.request()
-    with pytest.raises(RemoteProtocolError, match="Commit without a block; allowed: BlockOpen"):
-        core.receive_peer(framed(m.Commit(pad=0, tag=bytes(16))))
+    core = Triangle(N_PULSES).bob.core
+    for message in (m.SiftDone(count=0, nonce=bytes(16)), m.Prepare(**PREPARE)):
+        name = type(message).__name__
+        with pytest.raises(RemoteProtocolError, match=f"{name} of block 1, which is not open"):
+            core.receive_peer(framed(message))
     with pytest.raises(RemoteProtocolError, match="before PairReady"):
         core.receive_relay(framed(m.PairAborted(code=1, session=bytes(16))))
-    assert core.resume() == []
+    with pytest.raises(RemoteProtocolError, match="nobody asked for"):
+        core.receive_relay(framed(READY))
+    with pytest.raises(RemoteProtocolError, match="PadLease that nobody asked for"):
+        core.receive_peer(framed(m.PadLease(base=0, count=1), stream=0))
+    assert core.go_on() == []
     assert core.abort("no reason") == []
-    assert core.receive_peer(framed(m.BlockAborted(code=1), stream=0)) == []
+    assert core.receive_peer(framed(m.BlockAborted(code=1))) == []
+
+
+@pytest.mark.parametrize(
+    "message", [m.BlockAborted(code=1), m.PairAborted(code=1, session=b"s" * 16)]
+)
+def test_stream_0_carries_what_belongs_to_the_pair(message):
+    core = Triangle(N_PULSES).bob.core
+    with pytest.raises(RemoteProtocolError, match="on stream 0 for a participant"):
+        core.receive_peer(framed(message, stream=0))
+
+
+def test_each_role_hears_its_own_words_of_the_commit():
+    triangle = Triangle(N_PULSES)
+    said = {"block_id": bytes(16), "pad": 0, "tag": bytes(16)}
+    for user, kinds in (
+        (triangle.alice, (m.Commit, m.CommitAborted)),
+        (triangle.bob, (m.Vote, m.Committed)),
+    ):
+        for kind in kinds:
+            with pytest.raises(RemoteProtocolError, match=f"{kind.__name__} on stream 0"):
+                user.core.receive_peer(framed(kind(**said), stream=0))
 
 
 def test_a_core_with_a_block_takes_no_second_one():
@@ -186,18 +225,9 @@ def test_a_core_with_a_block_takes_no_second_one():
         if target == "bob" and frame.kind == m.Announcement.TYPE and not stop:
             stop.append(True)
             core = triangle.bob.core
-            with pytest.raises(LocalProtocolError, match="still under way"):
-                core.request()
-            ready = m.PairReady(
-                n_pulses=1,
-                pulse_rate_hz=1,
-                relay_key=bytes(32),
-                segment_pulses=1,
-                session=bytes(16),
-                users=["alice", "bob"],
-            )
+            assert core.request() == []
             with pytest.raises(RemoteProtocolError, match="while a block is under way"):
-                core.receive_relay(framed(ready))
+                core.receive_relay(framed(READY))
         return frame
 
     triangle = Triangle(N_PULSES, tamper=tamper)

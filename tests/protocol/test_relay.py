@@ -8,6 +8,7 @@ from triangle import Random
 from mdiqkd_net.blocks import EARLY_0, LATE_0, LATE_1, ClickBlock
 from mdiqkd_net.errors import RemoteProtocolError, WireError
 from mdiqkd_net.protocol import effects as fx
+from mdiqkd_net.protocol.credit import WINDOW_BYTES
 from mdiqkd_net.protocol.relay import MAX_REQUESTS, Relay, segments
 from mdiqkd_net.wire import messages as m
 from mdiqkd_net.wire.codec import CAPS, decode, encode
@@ -28,9 +29,11 @@ class Bench:
         self.lit: list[fx.StartLight] = []
         self.stopped: list[bytes] = []
         self.awaited: list[bytes] = []
+        self.away: list[tuple[str, int]] = []
         self._sequencers = {user: Sequencer() for user in users}
+        self._n_asked = 0
         for user in users:
-            self.perform(self.relay.connected(user, Sequencer()))
+            self.perform(self.relay.connected(user, Sequencer(), kept=False))
 
     def perform(self, effects: list[fx.Effect]) -> None:
         for effect in effects:
@@ -44,13 +47,16 @@ class Bench:
                     self.awaited.append(session)
                 case fx.StopLight(session=session):
                     self.stopped.append(session)
+                case fx.AwaitReturn(user=user, n_visits=n_visits):
+                    self.away.append((user, n_visits))
 
     def say(self, user: str, message: m.Message) -> None:
         frame = self._sequencers[user].seal(message.TYPE, encode(message))
         self.perform(self.relay.receive(user, frame))
 
     def ask(self, user: str, peer: str, n_pulses: int = 200) -> None:
-        self.say(user, m.PairRequest(n_pulses=n_pulses, peer=peer))
+        self._n_asked += 1
+        self.say(user, m.PairRequest(n_pulses=n_pulses, peer=peer, request=self._n_asked))
 
     def last(self, user: str, kind: type) -> m.Message:
         return next(msg for msg in reversed(self.received[user]) if isinstance(msg, kind))
@@ -126,6 +132,8 @@ def test_a_user_that_leaves_ends_its_session_and_the_next_pair_starts():
         bench.ask(b, a)
     bench.arm("alice", "bob")
     bench.perform(bench.relay.disconnected("bob"))
+    assert not bench.stopped
+    bench.perform(bench.relay.gone(*bench.away[-1]))
     assert bench.stopped == [bench.lit[0].session]
     assert bench.last("alice", m.PairAborted).code == 0x0503
     assert bench.last("carol", m.PairReady).users == ["carol", "dave"]
@@ -166,8 +174,7 @@ def test_a_device_that_fails_ends_the_session_alone():
 @pytest.mark.parametrize(
     "message",
     [
-        m.PairArmed(session=bytes(16)),
-        m.PairRequest(n_pulses=1, peer="alice"),
+        m.PairRequest(n_pulses=1, peer="alice", request=1),
         m.SiftDone(count=0, nonce=bytes(16)),
         m.AnnouncementsClosed(batches=0, count=0, signature=bytes(64)),
     ],
@@ -178,17 +185,21 @@ def test_what_a_user_may_not_say_is_refused_and_changes_nothing(message):
         bench.say("alice", message)
     bench.ask("bob", "alice")
     with pytest.raises(RemoteProtocolError, match="itself"):
-        bench.say("bob", m.PairRequest(n_pulses=1, peer="bob"))
+        bench.say("bob", m.PairRequest(n_pulses=1, peer="bob", request=1))
 
 
-def test_armed_for_another_session_is_refused():
+def test_armed_for_another_session_comes_too_late_and_changes_nothing():
     bench = Bench("alice", "bob")
+    bench.say("alice", m.PairArmed(session=bytes(16)))
     bench.ask("alice", "bob")
     bench.ask("bob", "alice")
-    with pytest.raises(RemoteProtocolError, match="another session"):
-        bench.say("alice", m.PairArmed(session=bytes(16)))
-    bench.arm("alice", "bob")
+    bench.say("alice", m.PairArmed(session=bytes(16)))
+    bench.arm("bob")
+    assert not bench.lit
+    bench.arm("alice")
     assert bench.lit
+    with pytest.raises(RemoteProtocolError, match="PairArmed in state armed"):
+        bench.arm("alice")
 
 
 def test_requests_are_bounded():
@@ -199,11 +210,55 @@ def test_requests_are_bounded():
         bench.ask("alice", "bob")
 
 
-def test_a_user_is_connected_once():
-    bench = Bench("alice")
-    with pytest.raises(RemoteProtocolError, match="connected already"):
-        bench.relay.connected("alice", Sequencer())
+def test_a_user_that_comes_back_goes_on_where_it_was():
+    bench = Bench("alice", "bob")
+    bench.ask("alice", "bob")
+    bench.ask("bob", "alice")
+    bench.arm("alice")
+    bench.perform(bench.relay.disconnected("bob"))
+    bench.perform(bench.relay.connected("bob", Sequencer(), kept=True))
+    assert bench.relay.gone(*bench.away[-1]) == []  # the time to return is over for an old visit
+    bench.arm("bob")
+    assert bench.lit
     assert bench.relay.disconnected("nobody") == []
+    assert bench.relay.gone("nobody", 1) == []
+
+
+def test_a_user_that_starts_anew_ends_its_session():
+    bench = Bench("alice", "bob")
+    bench.ask("alice", "bob")
+    bench.ask("bob", "alice")
+    bench.perform(bench.relay.connected("bob", Sequencer(), kept=False))
+    assert bench.last("alice", m.PairAborted).code == 0x0503
+
+
+def test_a_request_that_is_said_again_counts_once():
+    bench = Bench("alice", "bob")
+    for _ in range(2):
+        bench.say("alice", m.PairRequest(n_pulses=200, peer="bob", request=1))
+    bench.ask("bob", "alice")
+    bench.arm("alice", "bob")
+    bench.shine()
+    bench.say("bob", m.PairRequest(n_pulses=200, peer="alice", request=9))
+    assert isinstance(bench.received["alice"][-1], m.AnnouncementsClosed)
+
+
+def test_announcements_wait_for_credit():
+    bench = Bench("alice", "bob", segment_pulses=10)
+    bench.ask("alice", "bob", n_pulses=20)
+    bench.ask("bob", "alice", n_pulses=20)
+    bench.arm("alice", "bob")
+    start = bench.lit[-1]
+    assert bench.relay.has_room(start.session)
+    bench.relay._outstanding("bob", 1).sent(WINDOW_BYTES)
+    assert not bench.relay.has_room(start.session)
+    assert bench.relay.has_room(b"another session")
+    grant = m.Credit(n_bytes=WINDOW_BYTES)
+    frame = Sequencer().seal(grant.TYPE, encode(grant), 1)
+    assert bench.relay.receive("bob", frame) == [fx.HasRoom()]
+    assert bench.relay.has_room(start.session)
+    with pytest.raises(RemoteProtocolError, match="which were sent"):
+        bench.relay.receive("bob", frame)
 
 
 def test_noise_is_refused():

@@ -5,10 +5,18 @@ import pytest
 from triangle import MemoryPads
 
 from mdiqkd_net.errors import AuthenticationError
-from mdiqkd_net.protocol.tags import Transcript
+from mdiqkd_net.protocol.tags import Transcript, check, seal, tag_context
+from mdiqkd_net.wire import messages as m
 from mdiqkd_net.wire.frames import Sequencer
 
 CONTEXT = b"mdiqkd1 tag test"
+
+
+def granted(lower, kind=MemoryPads):
+    """Pads of one user, with a lease on both sides."""
+    pads = kind(9, lower=lower)
+    pads.accept_lease(*pads.grant(0))
+    return pads
 
 
 def frames(seed, n):
@@ -40,8 +48,8 @@ def poly1305(r, message):
 def test_a_tag_is_the_sum_of_two_polynomials_and_a_pad():
     forth, back = frames(1, 4), frames(2, 3)
     ours, _ = transcripts(forth, back)
-    index, tag = ours.seal(MemoryPads(9, lower=True), CONTEXT)
-    fresh = MemoryPads(9, lower=True)
+    index, tag = ours.seal(granted(lower=True), CONTEXT)
+    fresh = granted(lower=True)
     _, pad = fresh.take_send()
     bound = CONTEXT + index.to_bytes(8, "little")
     first = b"".join(f.raw for f in forth) + bound + len(bound).to_bytes(8, "little")
@@ -54,14 +62,15 @@ def test_a_tag_is_the_sum_of_two_polynomials_and_a_pad():
 def sealed():
     forth, back = frames(1, 4), frames(2, 3)
     ours, theirs = transcripts(forth, back)
-    index, tag = ours.seal(MemoryPads(9, lower=True), CONTEXT)
+    index, tag = ours.seal(granted(lower=True), CONTEXT)
     return theirs, index, tag
 
 
-def test_the_peer_accepts_once():
+def test_the_peer_accepts_until_the_pad_is_burnt():
     theirs, index, tag = sealed()
-    pads = MemoryPads(9, lower=False)
+    pads = granted(lower=False)
     theirs.check(pads, CONTEXT, index, tag)
+    pads.burn_receive(index)
     with pytest.raises(AuthenticationError):
         theirs.check(pads, CONTEXT, index, tag)  # a pad is used once
 
@@ -80,16 +89,16 @@ def test_the_peer_accepts_once():
 def test_anything_else_is_refused_without_a_word_why(spoil):
     theirs, context, index, tag = spoil(*sealed())
     with pytest.raises(AuthenticationError, match=r"^authentication failed$"):
-        theirs.check(MemoryPads(9, lower=False), context, index, tag)
+        theirs.check(granted(lower=False), context, index, tag)
 
 
 def test_swapped_directions_are_another_transcript():
     forth, back = frames(1, 4), frames(2, 3)
     ours, _ = transcripts(forth, back)
     swapped, _ = transcripts(forth, back)
-    index, tag = ours.seal(MemoryPads(9, lower=True), CONTEXT)
+    index, tag = ours.seal(granted(lower=True), CONTEXT)
     with pytest.raises(AuthenticationError):
-        swapped.check(MemoryPads(9, lower=False), CONTEXT, index, tag)
+        swapped.check(granted(lower=False), CONTEXT, index, tag)
 
 
 def test_pads_are_wiped_after_use():
@@ -98,6 +107,26 @@ def test_pads_are_wiped_after_use():
             index, self.pad = super().take_send()
             return index, self.pad
 
-    pads = Watched(9, lower=True)
+    pads = granted(lower=True, kind=Watched)
     Transcript().seal(pads, CONTEXT)
     assert pads.pad == bytes(16)
+
+
+def test_a_decision_is_tagged_by_its_context_alone():
+    index, tag = seal(granted(lower=True), CONTEXT)
+    check(granted(lower=False), CONTEXT, index, tag)
+    assert (index, tag) == Transcript().seal(granted(lower=True), CONTEXT)
+    with pytest.raises(AuthenticationError):
+        check(granted(lower=False), CONTEXT + b"x", index, tag)
+
+
+def test_a_context_names_the_message_its_sender_the_pair_the_block_and_the_length():
+    names = {
+        tag_context(users, block_id, bits, kind, by_coordinator=by_coordinator)
+        for users in (("alice", "bob"), ("alice", "carol"))
+        for block_id in (bytes(16), b"x" * 16)
+        for bits in (256, 512)
+        for kind in (m.Prepare, m.Vote, m.Commit, m.Committed, m.CommitAborted)
+        for by_coordinator in (True, False)
+    }
+    assert len(names) == 2 * 2 * 2 * 5 * 2

@@ -97,7 +97,7 @@ def test_what_is_said_of_groups_must_fit(small_groups, monkeypatch, speaker, kin
     triangle = Triangle(N_PULSES, tamper=tamper).run()
     victim = triangle.bob if speaker == "alice" else triangle.alice
     assert words in str(victim.error)
-    assert not triangle.alice.released | triangle.bob.released
+    assert not triangle.alice.keys | triangle.bob.keys
 
 
 def test_tags_of_groups_are_refused_where_there_are_no_groups():

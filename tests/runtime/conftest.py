@@ -28,7 +28,7 @@ def foreign_pki(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def pads(tmp_path) -> dict[str, Path]:
-    files = create_pads(tmp_path, "alice", "bob", 16)
+    files = create_pads(tmp_path, "alice", "bob", 64)
     return dict(zip(("alice", "bob"), files, strict=True))
 
 

@@ -15,7 +15,7 @@ HOOKS = {"MDIQKD_TEST_HOOKS": "1"}
 
 def test_every_durable_step_has_a_point_before_and_one_after():
     points = crash_points()
-    assert {"hold.before", "hold.after", "freeze.before", "discard.after"} <= set(points)
+    assert {"hold.before", "hold.after", "freeze.before", "commit.after"} <= set(points)
     assert len(set(points)) == len(points)
 
 
@@ -44,8 +44,8 @@ async def test_without_a_wish_points_are_passed():
 
 async def test_a_step_lies_between_its_points():
     seen = []
-    await durably(RealWorld(crash=seen.append), "release", seen.append, "work")
-    assert seen == ["release.before", "work", "release.after"]
+    await durably(RealWorld(crash=seen.append), "commit", seen.append, "work")
+    assert seen == ["commit.before", "work", "commit.after"]
 
 
 VISITS = """

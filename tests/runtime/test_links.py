@@ -11,14 +11,26 @@ import trio
 from trio.testing import MockClock
 
 from mdiqkd_net.errors import ConfigError, ProtocolError, RemoteProtocolError, WireError
+from mdiqkd_net.protocol.correspondence import Correspondence
 from mdiqkd_net.protocol.handshake import Expected
 from mdiqkd_net.runtime import sockets, tls
 from mdiqkd_net.runtime.accepting import accept, attend
 from mdiqkd_net.runtime.link import secure
 from mdiqkd_net.runtime.world import RealWorld
 from mdiqkd_net.wire import messages as m
+from mdiqkd_net.wire.codec import encode
+from mdiqkd_net.wire.frames import Sequencer
 
 NOWHERE = Path()
+
+
+def strangers(_node):
+    """Nothing has been between the two before."""
+    return Correspondence(secrets.token_bytes)
+
+
+def framed(message):
+    return Sequencer().seal(message.TYPE, encode(message), 1).raw
 
 
 class Server:
@@ -40,6 +52,7 @@ class Server:
                 node="alice",
                 role="endpoint",
                 expected=self.expected,
+                correspond=strangers,
                 serve=self.serve,
                 report=self.report,
             )
@@ -47,7 +60,7 @@ class Server:
 
     async def serve(self, link):
         while frame := await link.next_frame():
-            link.sequencer.accept(frame)
+            link.accept(frame)
             self.frames.append(frame)
             self.got_frame.set()
 
@@ -69,6 +82,7 @@ async def connected(server, credentials, expected=ALICE, node="bob"):
         role="endpoint",
         expected=expected,
         entropy=secrets.token_bytes,
+        correspond=strangers,
         server_side=False,
     )
     try:
@@ -101,7 +115,7 @@ def credentials(tls):
 
 async def test_frames_cross_a_link(server, credentials):
     async with connected(server, credentials("bob")) as link:
-        link.tell(m.SiftDone(count=3, nonce=bytes(16)), stream=1)
+        link.send(framed(m.SiftDone(count=3, nonce=bytes(16))))
         with trio.fail_after(5):
             await server.got_frame.wait()
     assert server.frames[0].stream == 1
@@ -147,7 +161,7 @@ async def test_noise_in_place_of_tls_disturbs_nobody(server, credentials):
             while await stream.receive_some():
                 pass
     async with connected(server, credentials("bob")) as link:
-        link.tell(m.SiftDone(count=3, nonce=bytes(16)), stream=1)
+        link.send(framed(m.SiftDone(count=3, nonce=bytes(16))))
         with trio.fail_after(5):
             await server.got_frame.wait()
 
@@ -183,6 +197,7 @@ async def _handshake_with_nobody(credentials):
             role="endpoint",
             expected=Expected("endpoint"),
             entropy=secrets.token_bytes,
+            correspond=strangers,
             server_side=False,
         )
 

@@ -66,7 +66,7 @@ class Wire:
             await self._news.park()
         return self._arrived.popleft()
 
-    def close(self):
+    async def close(self):
         for end in (self, self.other):
             end._closed = True
             end._news.unpark_all()
@@ -89,7 +89,6 @@ async def clicks_over_wires(nursery, plane):
         fiber, own = wires(user)
         nursery.start_soon(plane.serve, fiber)
         transmitter = Transmitter(RealWorld())
-        transmitter.connected(own)
         nursery.start_soon(transmitter.serve, own)
         lights[user] = session_light(seed)
         transmitter.arm(SESSION, lights[user])
@@ -198,7 +197,7 @@ async def test_a_transmitter_that_goes_away_is_named(nursery):
     async def leave_when_asked():
         await ends["bob"][1].next_frame()
         for _, own in ends.values():
-            own.close()
+            await own.close()
 
     nursery.start_soon(leave_when_asked)
     users = ("alice", "bob")
@@ -238,14 +237,23 @@ async def test_what_a_transmitter_may_not_say(message, words):
         await plane.serve(fiber)
 
 
-async def test_only_users_with_a_fiber_and_each_of_them_once(nursery):
+async def test_only_users_with_a_fiber():
     plane = LightPlane(DEVICE, RealWorld())
     with pytest.raises(RemoteProtocolError, match="carol has no fiber here; allowed: alice, bob"):
         await plane.serve(wires("carol")[0])
-    nursery.start_soon(plane.serve, wires("alice")[0])
+
+
+async def test_a_transmitter_that_comes_back_takes_the_place_of_its_old_link(nursery):
+    plane = LightPlane(DEVICE, RealWorld())
+    (old, _), (new, own) = wires("alice"), wires("alice")
+    nursery.start_soon(plane.serve, old)
     await trio.testing.wait_all_tasks_blocked()
-    with pytest.raises(RemoteProtocolError, match="connected already"):
-        await plane.serve(wires("alice")[0])
+    nursery.start_soon(plane.serve, new)
+    await trio.testing.wait_all_tasks_blocked()
+    assert await old.next_frame() is None
+    own.tell(m.LightArm(session=SESSION, source=source_settings(SOURCE)))
+    await trio.testing.wait_all_tasks_blocked()
+    assert (SESSION, "alice") in plane._sources
     nursery.cancel_scope.cancel()
 
 
@@ -257,11 +265,10 @@ def ask(segment=0, session=SESSION):
 async def test_a_transmitter_answers_for_what_is_armed_and_counts_it(nursery):
     fiber, own = wires("alice")
     transmitter = Transmitter(RealWorld())
-    transmitter.connected(own)
     light = session_light(7)
     transmitter.arm(SESSION, light)
-    assert isinstance(decode(await fiber.next_frame()), m.LightArm)
     nursery.start_soon(transmitter.serve, own)
+    assert isinstance(decode(await fiber.next_frame()), m.LightArm)
     fiber.tell(ask())
     answer = decode(await fiber.next_frame())
     expected = light.states_at(0, np.array([103, 104, 112]))
@@ -281,7 +288,6 @@ async def test_a_transmitter_answers_for_what_is_armed_and_counts_it(nursery):
 async def test_what_a_fiber_may_not_ask(message, words):
     fiber, own = wires("alice")
     transmitter = Transmitter(RealWorld())
-    transmitter.connected(own)
     transmitter.arm(SESSION, session_light(7))
     fiber.tell(message)
     with pytest.raises(RemoteProtocolError, match=words):
@@ -291,10 +297,8 @@ async def test_what_a_fiber_may_not_ask(message, words):
 async def test_a_session_that_has_ended_is_answered_without_light(nursery):
     fiber, own = wires("alice")
     transmitter = Transmitter(RealWorld())
-    transmitter.connected(own)
     transmitter.arm(SESSION, session_light(7))
     transmitter.disarm(SESSION)
-    await fiber.next_frame()
     nursery.start_soon(transmitter.serve, own)
     fiber.tell(ask())
     answer = decode(await fiber.next_frame())
@@ -312,7 +316,6 @@ async def test_answers_left_over_from_a_stopped_session_are_dropped(nursery):
         stale = bulk.Bulk(n=4, t="u8", v=bytes(4))
         own.tell(m.Light(session=bytes(16), states=stale))
         transmitter = Transmitter(RealWorld())
-        transmitter.connected(own)
         nursery.start_soon(transmitter.serve, own)
         lights[user] = session_light(seed)
         transmitter.arm(SESSION, lights[user])
@@ -328,9 +331,15 @@ async def test_answers_left_over_from_a_stopped_session_are_dropped(nursery):
     nursery.cancel_scope.cancel()
 
 
-def test_a_transmitter_without_a_link_cannot_be_armed():
-    with pytest.raises(DeviceError, match="no light link"):
-        Transmitter(RealWorld()).arm(SESSION, session_light(1))
+async def test_an_armed_transmitter_says_so_on_every_new_link(nursery):
+    transmitter = Transmitter(RealWorld())
+    transmitter.arm(SESSION, session_light(7))
+    for _ in range(2):
+        fiber, own = wires("alice")
+        nursery.start_soon(transmitter.serve, own)
+        assert decode(await fiber.next_frame()).session == SESSION
+        await fiber.close()
+    nursery.cancel_scope.cancel()
 
 
 def test_the_batch_of_a_question_fits_its_frame():

@@ -39,7 +39,7 @@ def test_a_pair_that_is_judged_by_the_certificate(write_scenario, tmp_path, caps
     report = json.loads(target.read_text())
     (pair,) = report["pairs"]
     assert pair["keys_match"] is True
-    assert pair["secret_bits"] == pytest.approx(pair["secret_bits_expected"], rel=0.2)
+    assert pair["secret_bits"] == pytest.approx(pair["secret_bits_expected"], rel=0.3)
     assert (report["method"], report["label"]) == ("certificate", LABEL)
     assert LABEL in capsys.readouterr().out
     design = (keep / "designs" / "alice--bob.json").read_bytes()

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mdiqkd_net.errors import WireError
-from mdiqkd_net.wire.frames import HEADER, Frame, FrameReader, Sequencer
+from mdiqkd_net.wire.frames import HEADER, MAX_STREAMS, Frame, FrameReader, Sequencer
 
 CAPS = {0x8001: 64, 0x0002: 64}
 
@@ -64,21 +64,52 @@ def test_sequence_numbers_are_per_stream_and_direction():
 
 
 @pytest.mark.parametrize("seq", [1, 7, 2**32 - 1])
-def test_a_gap_is_refused_and_changes_nothing(seq):
+@pytest.mark.parametrize("stream", [0, 5])
+def test_a_gap_is_refused_and_changes_nothing(seq, stream):
     sequencer = Sequencer()
     with pytest.raises(WireError, match="allowed: 0"):
-        sequencer.accept(Frame(0x8001, 0, seq, 0, b""))
-    sequencer.accept(Frame(0x8001, 0, 0, 0, b""))
+        sequencer.accept(Frame(0x8001, stream, seq, 0, b""))
+    assert sequencer.accept(Frame(0x8001, stream, 0, 0, b""))
 
 
-def test_a_repetition_is_refused():
+def test_a_repetition_is_refused_on_stream_0_and_skipped_on_others():
+    for stream in (0, 5):
+        sequencer = Sequencer()
+        frame = Frame(0x8001, stream, 0, 0, b"")
+        assert sequencer.accept(frame)
+        if stream:
+            assert not sequencer.accept(frame)
+        else:
+            with pytest.raises(WireError, match="found frame 0; allowed: 1"):
+                sequencer.accept(frame)
+        sequencer.forget(frame)
+        assert sequencer.accept(frame)
+
+
+def test_what_is_not_acknowledged_is_kept_in_order_for_another_connection():
+    ours, theirs = Sequencer(), Sequencer()
+    sent = [ours.seal(0x8001, bytes([i]), 1 + i % 2) for i in range(6)]
+    ours.seal(0x8001, b"of a connection")
+    for frame in sent[:3]:
+        theirs.accept(frame)
+    assert dict(theirs.positions()) == {1: 2, 2: 1}
+    assert ours.unacknowledged(theirs.positions()) == sent[3:]
+    for frame in sent[3:]:
+        theirs.accept(frame)
+    ours.accept(theirs.seal(0x8001, b"", 1))  # its header acknowledges stream 1 alone
+    assert ours.unacknowledged([]) == [frame for frame in sent[3:] if frame.stream == 2]
+    ours.start_anew()
+    assert ours.unacknowledged([]) == []
+    assert ours.seal(0x8001, b"", 2).seq == 0
+
+
+def test_old_streams_are_forgotten():
     sequencer = Sequencer()
-    frame = Frame(0x8001, 0, 0, 0, b"")
-    sequencer.accept(frame)
-    with pytest.raises(WireError, match="found frame 0; allowed: 1"):
-        sequencer.accept(frame)
-    sequencer.forget(frame)
-    sequencer.accept(frame)
+    for stream in range(1, MAX_STREAMS + 3):
+        sequencer.seal(0x8001, b"", stream)
+    kept = [stream for stream, _ in sequencer.positions()]
+    assert kept == list(range(3, MAX_STREAMS + 3))
+    assert {frame.stream for frame in sequencer.unacknowledged([])} == set(kept)
 
 
 def test_an_acknowledgment_of_the_future_is_refused():

@@ -1,0 +1,161 @@
+"""Connections cut at every frame, users killed at every frame: no half key, and nothing lost."""
+
+import msgspec
+import pytest
+from triangle import Triangle
+
+from mdiqkd_net.estimation.analysis import Analysis
+from mdiqkd_net.protocol.commit import Phase
+from mdiqkd_net.wire import messages as m
+from mdiqkd_net.wire.codec import decode, encode
+from mdiqkd_net.wire.frames import HEADER_BYTES, Frame
+
+LINKS = [("alice", "bob"), ("alice", "charles"), ("bob", "charles")]
+
+
+def network(**options):
+    """Small blocks, whose length means nothing: the asymptotic formula gives some bits anyhow."""
+    analysis = Analysis(method="asymptotic")
+    return Triangle(
+        1_000_000,
+        segment_pulses=400_000,
+        alice_analysis=analysis,
+        bob_analysis=analysis,
+        **options,
+    )
+
+
+def frames_of_a_block():
+    """Everything that the users and the relay say in a block: sender, receiver, type; once each."""
+    whole = network().run()
+    assert whole.alice.ended == whole.bob.ended == ["key"]
+    return list(dict.fromkeys(whole.trace))
+
+
+FRAMES = frames_of_a_block()
+
+
+def name(frame):
+    source, target, kind = frame
+    return f"{source}-{target}-{m.BY_TYPE[kind].__name__}"
+
+
+class At:
+    """Does something when the first frame of a sort is about to arrive, which may be lost then."""
+
+    def __init__(self, sort, action, *, lose):
+        self.sort, self.action, self.lose = sort, action, lose
+        self.done = False
+
+    def __call__(self, source, target, frame):
+        if self.done or (source, target, frame.kind) != self.sort:
+            return frame
+        self.done = True
+        self.action()
+        return None if self.lose else frame
+
+
+def disturbed(sort, action, *, lose=True):
+    """Run a block, do something at a frame, bring all connections back, and see how it ends."""
+    disturbed = network()
+    disturbed.tamper = at = At(sort, lambda: action(disturbed), lose=lose)
+    disturbed.run()
+    assert at.done
+    for link in LINKS:
+        disturbed.connect(*link)
+    disturbed.pump()
+    alice, bob = disturbed.alice, disturbed.bob
+    assert (alice.error, bob.error) == (None, None)
+    assert not alice.store.unsettled()
+    assert not bob.store.unsettled()
+    assert alice.keys == bob.keys
+    return disturbed
+
+
+@pytest.mark.parametrize("sort", FRAMES, ids=name)
+@pytest.mark.parametrize("lose", [True, False], ids=["lost", "delivered"])
+def test_a_cut_costs_nothing(sort, lose):
+    source, target, _ = sort
+    ended = disturbed(sort, lambda net: net.cut(source, target), lose=lose)
+    assert ended.alice.ended == ended.bob.ended == ["key"]
+    assert len(ended.alice.keys) == 1
+    assert ended.alice.pads.n_sent == ended.bob.pads.n_sent == 2
+
+
+@pytest.mark.parametrize("sort", FRAMES, ids=name)
+@pytest.mark.parametrize("victims", [("alice",), ("bob",), ("alice", "bob")], ids="+".join)
+def test_a_restart_ends_a_block_that_is_not_prepared_and_no_other(sort, victims):
+    def restart(net):
+        for victim in victims:
+            net.restart(victim)
+
+    # Without a restart at either end the connection stands, and loses nothing.
+    ended = disturbed(sort, restart, lose=bool({*sort} & {*victims}))
+    phases = {record.phase for record in ended.alice.store.records.values()}
+    if Phase.CONFIRMED in phases:
+        assert len(ended.alice.keys) >= 1
+    for user in (ended.alice, ended.bob):
+        assert user.pads.n_sent <= 2 * len(user.store.records) + 1
+
+
+def test_a_hundred_reconnects_spend_no_pad():
+    net = network().run()
+    sent = net.alice.pads.n_sent, net.bob.pads.n_sent
+    for _ in range(100):
+        net.connect("alice", "bob")
+        net.pump()
+    assert (net.alice.pads.n_sent, net.bob.pads.n_sent) == sent
+    assert net.alice.pads.high_water == net.alice.pads.n_sent
+
+
+def test_a_restart_gives_up_what_is_left_of_a_lease_and_blocks_go_on():
+    net = network(blocks=2)
+    net.tamper = At(("bob", "alice", m.Committed.TYPE), lambda: net.restart("alice"), lose=True)
+    net.run()
+    for link in LINKS:
+        net.connect(*link)
+    net.pump()
+    assert net.bob.ended == ["key", "key"]
+    assert net.alice.ended == ["key"]  # the first ended in its store, with no block at hand
+    assert net.alice.report("commit.settled")["phase"] == "confirmed"
+    assert net.alice.keys == net.bob.keys
+    assert len(net.alice.keys) == 2
+    assert net.alice.pads.high_water > net.alice.pads.n_sent
+
+
+@pytest.mark.parametrize("lost", ["alice", "bob"])
+def test_a_store_that_lost_a_record_raises_an_alarm_and_hands_nothing_out(lost):
+    sort = ("alice", "bob", m.Commit.TYPE) if lost == "bob" else ("bob", "alice", m.Vote.TYPE)
+    net = network()
+    net.tamper = At(sort, lambda: net.cut("alice", "bob"), lose=True)
+    net.run()
+    user, other = net.users[lost], net.users["bob" if lost == "alice" else "alice"]
+    net.restart(lost)
+    user.store.records.clear()
+    user.store.values.clear()
+    net.connect("alice", "bob")
+    net.pump()
+    assert other.report("commit.alarm")["heard"] == "commit unknown"
+    assert not user.keys
+    assert not other.keys
+
+
+def test_eight_tags_that_fail_latch_the_pair():
+    def tamper(_source, _target, frame):
+        if frame.kind == m.Vote.TYPE:
+            net.cut("alice", "bob")
+            vote = msgspec.structs.replace(decode(frame), tag=bytes(16))
+            raw = frame.raw[:HEADER_BYTES] + encode(vote)  # as long as it was
+            return Frame(frame.kind, frame.stream, frame.seq, frame.ack, raw)
+        return frame
+
+    net = network(tamper=tamper)
+    net.run()
+    for _ in range(7):
+        assert not net.alice.latched
+        net.alice.error = None
+        net.connect("alice", "bob")
+        net.pump()
+    assert "8 tags" in net.alice.latched
+    assert not net.alice.keys
+    assert not net.bob.keys
