@@ -247,7 +247,8 @@ class Endpoint:
         again, self._lacks_pads = self._lacks_pads, False
         left = self._pads.lease_left
         if left == 0 or (left < PADS_PER_BLOCK and not again):
-            return [Latch(f"the pads for {self._plan.peer} are used up; `mdiqkd pki` makes new ones")]
+            peer = self._plan.peer
+            return [Latch(f"the pads for {peer} are used up; `mdiqkd pki` makes new ones")]
         return [*([self._resume()] if again else []), *self.request()]
 
     @property
