@@ -22,6 +22,7 @@ VERBS: Final = {
     "keyrate": "finite-key analysis of measured counts, or prediction for a link",
     "plan": "plan a network: rates, times, margins, detectors, costs, demands",
     "physics": "check the simulated light against closed forms, or time it",
+    "simulate": "run whole networks from seeds, with faults, and check what must be true",
     "bench": "time post-processing on this machine: reconcile, verify, amplify",
     "keys": "look at a node's key store, or take keys from it",
     "pki": "make certificates and one-time pads for the nodes of a network",

@@ -14,7 +14,7 @@ restore a pad file from a backup all the same. How the file looks: `mdiqkd_net.k
 import fcntl
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,16 +59,23 @@ def check_count(n_pads: int) -> None:
         raise ConfigError(f"number of pads: found {n_pads}; allowed: 1 to {MAX_PADS} per direction")
 
 
-def create_pads(directory: Path, a: str, b: str, n_pads: int = N_PADS) -> tuple[Path, Path]:
+def create_pads(
+    directory: Path,
+    a: str,
+    b: str,
+    n_pads: int = N_PADS,
+    *,
+    entropy: Callable[[int], bytes] = os.urandom,
+) -> tuple[Path, Path]:
     """Draw hash keys and pads for a pair of users, and write one file for each (mode 0600).
-
-    All secrets come from the entropy of the operating system.
 
     Args:
         directory: Where the files go.
         a: One user.
         b: The other user.
         n_pads: Pads per direction, 1 to 2^20.
+        entropy: Where all secrets come from; another source than the operating system only to
+            simulate.
 
     Returns:
         The file of `a`, then the file of `b`.
@@ -80,9 +87,9 @@ def create_pads(directory: Path, a: str, b: str, n_pads: int = N_PADS) -> tuple[
     low, high = check_pair(a, b)
     check_count(n_pads)
     make_directory(directory)
-    pool_id, hash_keys = os.urandom(16), os.urandom(4 * PAD_BYTES)
+    pool_id, hash_keys = entropy(16), entropy(4 * PAD_BYTES)
     # A pad of zeros counts as burnt. One is drawn with probability 2^-128, and both users skip it.
-    pads = os.urandom(2 * n_pads * PAD_BYTES)
+    pads = entropy(2 * n_pads * PAD_BYTES)
     files = []
     for owner in (a, b):
         page = layout.first_page(Header(n_pads, pool_id, (low, high), owner, hash_keys))

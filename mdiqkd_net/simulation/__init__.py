@@ -1,0 +1,1 @@
+"""Whole networks in one process and in virtual time, from a seed, with faults."""
