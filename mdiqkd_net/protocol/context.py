@@ -1,6 +1,5 @@
 """What one block knows while it ripens, and how it speaks to the peer."""
 
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -27,7 +26,7 @@ from mdiqkd_net.protocol.light import Entropy, SessionLight
 from mdiqkd_net.protocol.reconciling import KeyReconciliation
 from mdiqkd_net.protocol.sifting import Sifted
 from mdiqkd_net.protocol.states import Role, State
-from mdiqkd_net.protocol.tags import Pads, Transcript
+from mdiqkd_net.protocol.tags import Pads, Transcript, tag_context
 from mdiqkd_net.wire.codec import encode
 from mdiqkd_net.wire.frames import Frame, Sequencer
 from mdiqkd_net.wire.messages import BlockAborted, Gate, Message, PairReady
@@ -164,14 +163,12 @@ class BlockContext:
 
     def _tag_context(self, message: type[Message], bits: int, *, own: bool) -> bytes:
         by_coordinator = own == self.is_coordinator
-        return struct.pack(
-            "<12sHB16s16sQ",
-            b"mdiqkd1 tag\0",
+        return tag_context(
             message.TYPE,
-            by_coordinator,
             pair_id(self.users),
             self.block_id,
             bits,
+            by_coordinator=by_coordinator,
         )
 
     @property

@@ -86,6 +86,15 @@ class Transcript:
             raise AuthenticationError("authentication failed")
 
 
+def tag_context(
+    kind: int, pair_id: bytes, block_id: bytes, bits: int, *, by_coordinator: bool
+) -> bytes:
+    """What a tag says besides the transcript, but for the number of its pad (spec 7.1)."""
+    return struct.pack(
+        "<12sHB16s16sQ", b"mdiqkd1 tag\0", kind, by_coordinator, pair_id, block_id, bits
+    )
+
+
 def _bind(context: bytes, index: int) -> bytes:
     return context + struct.pack("<Q", index)
 

@@ -45,7 +45,7 @@ class Hello(Message, frozen=True):
     node: NodeName
     nonce: Bytes32
     role: Literal["endpoint", "relay", "transmitter", "receiver"]
-    versions: Annotated[list[int], Meta(min_length=1, max_length=16)]
+    versions: Annotated[list[Code], Meta(min_length=1, max_length=16)]
 
 
 class Error(Message, frozen=True):
