@@ -59,11 +59,10 @@ def ids() -> Cases:
             add(f"block {block}{comment}", given, block_id(("alice", "bob"), session, block, gates))
     for index, size in ((0, 256), (1, 256), (0, 128), (2**32 - 1, 2**32 - 1)):
         source = lots("key", 16)
-        given: dict[str, Any] = {
-            "of": "key",
-            "block_id": octets(source),
-            "index": index,
-            "size_bits": size,
-        }
-        add(f"key {index} of {size} bits", given, key_id_of(source, index, size))
+        numbers = {"index": index, "size_bits": size}
+        add(
+            f"key {index} of {size} bits",
+            {"of": "key", "block_id": octets(source), **numbers},
+            key_id_of(source, index, size),
+        )
     return cases
