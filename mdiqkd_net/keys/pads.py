@@ -358,8 +358,17 @@ def _read_header(descriptor: int, path: Path) -> _Header:
         raise KeyStoreError(
             f"{path}: damaged: found {size_bytes} bytes; {n_pads} pads need {expected_bytes}"
         )
-    names = [name.rstrip(b"\0").decode() for name in (low, high, owner)]
-    return _Header(n_pads, pool_id, (names[0], names[1]), names[2], hash_keys)
+    try:
+        names = [name.rstrip(b"\0").decode("ascii") for name in (low, high, owner)]
+        pair = check_pair(names[0], names[1])
+    except (UnicodeDecodeError, ConfigError):
+        raise KeyStoreError(f"{path}: damaged: it names no pair of users") from None
+    if pair != (names[0], names[1]) or names[2] not in pair:
+        raise KeyStoreError(
+            f"{path}: damaged: found the users {', '.join(map(repr, names))}; "
+            "allowed: the lower, the higher, and one of both as owner"
+        )
+    return _Header(n_pads, pool_id, pair, names[2], hash_keys)
 
 
 def _unused(descriptor: int, path: Path, n_pads: int, side: int) -> NDArray[np.bool_]:
