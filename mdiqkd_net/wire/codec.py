@@ -15,6 +15,8 @@ from mdiqkd_net.wire.frames import NOT_CANONICAL, SCHEMA, Frame
 from mdiqkd_net.wire.messages import BY_TYPE, Message
 
 CAPS: Final = {kind: message.CAP for kind, message in BY_TYPE.items()}
+_BUFFER_BYTES: Final = 1024
+"""To begin with; most messages fit, and msgpack would take a quarter of a megabyte for each."""
 _DECODERS: Final[dict[int, msgspec.msgpack.Decoder[Any]]] = {
     kind: msgspec.msgpack.Decoder(message) for kind, message in BY_TYPE.items()
 }
@@ -23,7 +25,7 @@ _DECODERS: Final[dict[int, msgspec.msgpack.Decoder[Any]]] = {
 def encode(message: Message) -> bytes:
     """The body of `message`."""
     builtins = msgspec.to_builtins(message, order="sorted", builtin_types=(bytes,))
-    body: bytes = msgpack.packb(builtins, use_bin_type=True)
+    body: bytes = msgpack.packb(builtins, use_bin_type=True, buf_size=_BUFFER_BYTES)
     return body
 
 
