@@ -24,8 +24,11 @@ NUMBERS = (
     0, 1, -1, 2, 7, 8, 127, 128, 255, 256, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1, 2**32,
     2**53, 2**63 - 1, 2**63, 2**64 - 1, -(2**31), -(2**63), 10**9, 10**9 + 1, 10**15, 10**15 + 1,
 )  # fmt: skip
-ODD_BYTES = (b"", b"\0", b"\xff", b"\x80", b"\xc0", b"\xc1", b"\xdc\x10\x00", b"\xdd\xff\xff\xff\xff",
-             b"\xc6\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", b"\x91", b"\x81\xa1a", b"\n", b"\xed\xa0\x80")  # fmt: skip
+ODD_BYTES = (
+    b"", b"\0", b"\xff", b"\x80", b"\xc0", b"\xc1", b"\xdc\x10\x00", b"\xdd\xff\xff\xff\xff",
+    b"\xc6\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", b"\x91", b"\x81\xa1a", b"\n",
+    b"\xed\xa0\x80",
+)  # fmt: skip
 HEADS = (b"\xc0", b"\xca" + bytes(4), b"\xcb" + bytes(8), b"\xd4\x05a", b"\xc7\x01\x05a",
          b"\xd6\xff" + bytes(4), b"\x91" * 40, b"\xdc\x10\x00" * 20, b"\x81\xa1a" * 9)  # fmt: skip
 
@@ -58,6 +61,16 @@ def by_bytes(data, rng):
     return bytes(data)
 
 
+def around(data, rng):
+    """The data, and three neighbors that differ from it in one byte."""
+    yield data
+    if data:
+        for _ in range(3):
+            near = bytearray(data)
+            near[int(rng.random() * len(near))] = int(rng.random() * 256)
+            yield bytes(near)
+
+
 def value(good, rng, depth=0):
     """A value near `good`, for `pack`: of its type or of another, in another form."""
     if isinstance(good, dict) and rng.random() < 0.9 and good:
@@ -79,7 +92,7 @@ def value(good, rng, depth=0):
         case 4 if isinstance(good, int | str | bytes) and not isinstance(good, bool):
             width = rng.choice((1, 2, 4, 8) if isinstance(good, int) else (1, 2, 4))
             size = good if isinstance(good, int) else len(good)
-            wide = isinstance(good, bytes | str) or 0 <= good
+            wide = isinstance(good, bytes | str) or good >= 0
             return Wide(good, width) if wide and size < 1 << 8 * width - 3 else good
         case 5:
             return Raw(rng.choice(HEADS))
@@ -125,8 +138,8 @@ def message(good, rng):
 
 ODD_LEAVES = (
     0, -1, 1, 2, 0.0, -1.0, 0.5, 1.0, 2.0, 1e-320, 1e308, -1e308, float("nan"), float("inf"),
-    2**63 - 1, 2**63, -(2**63), 10**400, "", "x", "\n", "a" * 100, "ideal", True, False, [], {}, [[]],
-    {"x": 1}, [0], [""], [0, 1], ["a", "a"],
+    2**63 - 1, 2**63, -(2**63), 10**400, "", "x", "\n", "a" * 100, "ideal", True, False, [], {},
+    [[]], {"x": 1}, [0], [""], [0, 1], ["a", "a"],
 )  # fmt: skip
 
 
@@ -157,8 +170,9 @@ def leaf(tree, rng):
 
 
 DEEP_TOML = (
-    b"a = " + b"[" * 5000, b"a = " + b"{a=" * 5000, b"a = " + b"9" * 5000, b"[" + b"a." * 5000 + b"a]",
-    b"a." * 5000 + b"a = 1", b"a = 0x" + b"f" * 5000, b"a = 1e" + b"9" * 5000,
+    b"a = " + b"[" * 5000, b"a = " + b"{a=" * 5000, b"a = " + b"9" * 5000,
+    b"[" + b"a." * 5000 + b"a]", b"a." * 5000 + b"a = 1", b"a = 0x" + b"f" * 5000,
+    b"a = 1e" + b"9" * 5000,
 )  # fmt: skip
 DEEP_JSON = (
     b"[" * 100_000, b'{"event":' * 100_000, b'{"event":' + b"[" * 5000 + b"]" * 5000 + b"}",

@@ -27,7 +27,7 @@ from mdiqkd_net.errors import ConfigError, KeyStoreError, RemoteProtocolError, W
 from mdiqkd_net.estimation.certificate.check import check_design
 from mdiqkd_net.estimation.certificate.design import parse_design
 from mdiqkd_net.estimation.counts_file import parse_counts
-from mdiqkd_net.keys.pads import _HEADER, _PAGE_BYTES, create_pads, describe
+from mdiqkd_net.keys.pads import _HEADER, create_pads, describe
 from mdiqkd_net.keys.pki import certificates, create_authority, issue
 from mdiqkd_net.params import Link
 from mdiqkd_net.planning.network import DemandFile, Network
