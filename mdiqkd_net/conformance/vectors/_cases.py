@@ -10,6 +10,7 @@ from mdiqkd_net.errors import ProtocolError, WireError
 Json = Any
 LEAST_RUN_BYTES: Final = 48
 _PERIODS: Final = (1, 9, 16)
+FAILED_CHECK: Final = 0x0502
 CHECKER: Final = "tests/independent, which shares no code with the generator"
 
 
@@ -66,9 +67,6 @@ class Cases:
         head = json.dumps(self._head, indent=1)[:-2]
         lines = ",\n".join("  " + json.dumps(case) for case in self.cases)
         return f'{head},\n "cases": [\n{lines}\n ]\n}}\n'
-
-
-FAILED_CHECK: Final = 0x0502
 
 
 def known(value: Json) -> Callable[[], Json]:
