@@ -45,9 +45,11 @@ def parse_toml(text: str, kind: type[T], origin: str) -> T:
     """
     try:
         raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        _refuse_non_finite(raw, "", origin)
+    except ValueError as error:  # of tomllib, or of an integer with thousands of digits
         raise ConfigError(f"{origin}: not TOML: {error}") from None
-    _refuse_non_finite(raw, "", origin)
+    except RecursionError:
+        raise ConfigError(f"{origin}: not TOML: nested too deep") from None
     try:
         return msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:

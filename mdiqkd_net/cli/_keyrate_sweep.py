@@ -172,7 +172,7 @@ def _read_rows(path: Path) -> dict[str, "Result"]:
         try:
             row = json.loads(line)
             rows[row["id"]] = row
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             raise ConfigError(
                 f"{path}:{number}: found no row of a sweep; allowed: JSON lines that --rows wrote"
             ) from None

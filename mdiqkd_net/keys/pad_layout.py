@@ -22,7 +22,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mdiqkd_net.errors import KeyStoreError
+from mdiqkd_net.errors import ConfigError, KeyStoreError
+from mdiqkd_net.keys.identity import check_pair
 
 PAD_BYTES: Final = 16
 PAGE_BYTES: Final = 4096
@@ -118,8 +119,17 @@ def read_header(descriptor: int, path: Path) -> Header:
         raise KeyStoreError(
             f"{path}: damaged: found {size_bytes} bytes; {n_pads} pads need {expected_bytes}"
         )
-    names = [name.rstrip(b"\0").decode() for name in (low, high, owner)]
-    return Header(n_pads, pool_id, (names[0], names[1]), names[2], hash_keys)
+    try:
+        names = [name.rstrip(b"\0").decode("ascii") for name in (low, high, owner)]
+        pair = check_pair(names[0], names[1])
+    except (UnicodeDecodeError, ConfigError):
+        raise KeyStoreError(f"{path}: damaged: it names no pair of users") from None
+    if pair != (names[0], names[1]) or names[2] not in pair:
+        raise KeyStoreError(
+            f"{path}: damaged: found the users {', '.join(map(repr, names))}; "
+            "allowed: the lower, the higher, and one of both as owner"
+        )
+    return Header(n_pads, pool_id, pair, names[2], hash_keys)
 
 
 def read_granted(descriptor: int, path: Path, header: Header) -> int:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -188,11 +188,16 @@ def certificates(directory: Path) -> list[CertificateInfo]:
     """
     authority = _load_certificate(directory / f"{AUTHORITY}.pem")
     now = datetime.datetime.now(datetime.UTC)
-    rows = [
-        _describe(path, _load_certificate(path), authority, now)
-        for path in sorted(directory.glob("*.pem"))
-    ]
+    rows = [_row(path, authority, now) for path in sorted(directory.glob("*.pem"))]
     return sorted(rows, key=lambda row: (row.node is not None, row.node or ""))
+
+
+def _row(path: Path, authority: x509.Certificate, now: datetime.datetime) -> CertificateInfo:
+    try:
+        return _describe(path, _load_certificate(path), authority, now)
+    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+        # Its parts are read only when they are asked for.
+        raise ConfigError(f"{path}: a certificate that cannot be read: {error}") from None
 
 
 def _describe(
@@ -201,7 +206,7 @@ def _describe(
     problems = _key_problems(path.with_suffix(".key"), certificate)
     try:
         certificate.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature):
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         problems.append("not signed by this authority")
     if certificate.not_valid_after_utc <= now:
         problems.append("expired")
@@ -314,7 +319,7 @@ def _load_certificate(path: Path) -> x509.Certificate:
         raise ConfigError(
             f"{path}: {error.strerror}; `mdiqkd pki new-network` makes an authority"
         ) from None
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise ConfigError(f"{path}: no certificate in PEM format") from None
 
 
@@ -322,7 +327,7 @@ def _load_key(path: Path) -> ec.EllipticCurvePrivateKey:
     """Load a P-256 private key. Raises ConfigError, or OSError if it cannot be read."""
     try:
         private_key = serialization.load_pem_private_key(path.read_bytes(), password=None)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         raise ConfigError(f"{path}: no unencrypted private key in PEM format") from None
     if not isinstance(private_key, ec.EllipticCurvePrivateKey):
         raise ConfigError(f"{path}: found {type(private_key).__name__}; allowed: ECDSA keys")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mdiqkd_net.errors import DeviceError
 from mdiqkd_net.imperfections import TaggerParams
-from mdiqkd_net.params import ReceiverParams
+from mdiqkd_net.params import MAX_PULSES, ReceiverParams
 from mdiqkd_net.physics.detectors import Afterpulses, detector_of
 
 MAX_STRAY: Final = 1e-3
@@ -54,10 +54,16 @@ def gates_of(receiver: ReceiverParams, pulse_rate_hz: float) -> Gates:
     """The memory of a receiver's detectors, in gates.
 
     Raises:
-        DeviceError: On bins that do not fit into a pulse period.
+        DeviceError: On bins that do not fit into a pulse period, or a dead time that is longer
+            than any block.
     """
     period_s, separation_s = bins_of(receiver, pulse_rate_hz)
     detector = detector_of(receiver)
+    if detector.dead_time_s > MAX_PULSES * period_s:
+        raise DeviceError(
+            f"dead_time_s: found {detector.dead_time_s:g}; "
+            f"allowed: at most {MAX_PULSES * period_s:g}, the longest block"
+        )
     later = separation_s * np.array([[0.0, 1.0], [-1.0, 0.0]])  # from bin m to bin n
     pulses = (detector.dead_time_s - later) / period_s
     reach = np.maximum(np.ceil(pulses - _SLACK), 0.0).astype(np.int64)

@@ -4,6 +4,7 @@ The signature is evidence against a relay that tells two stories; no key rests o
 """
 
 import hashlib
+from collections.abc import Iterable
 
 import numpy as np
 from cryptography.exceptions import InvalidSignature
@@ -174,17 +175,8 @@ class AnnouncementLog:
         self.closed = True
 
     def digest(self, hash_key: bytes) -> bytes:
-        """Poly1305 of all batches under a one-time public key, 16 bytes.
-
-        Two different lists of at most L bytes agree with probability at most
-        8 ceil(L / 16) / 2^106 over the key (Bernstein, FSE 2005, Theorem 3.3), whatever the relay
-        did, because the key is drawn after both lists are closed.
-        """
-        mac = Poly1305(hash_key)
-        for body in self._bodies:
-            mac.update(len(body).to_bytes(8, "little"))
-            mac.update(body)
-        return mac.finalize()
+        """`list_digest` of all batches so far."""
+        return list_digest(self._bodies, hash_key)
 
     @property
     def n_bytes(self) -> int:
@@ -199,6 +191,20 @@ class AnnouncementLog:
             self._key.verify(signature, chain)
         except InvalidSignature:
             raise RemoteProtocolError("announcement: wrong signature") from None
+
+
+def list_digest(bodies: Iterable[bytes], hash_key: bytes) -> bytes:
+    """Poly1305 of a list of announcement bodies under a one-time public key, 16 bytes.
+
+    Two different lists of at most L bytes agree with probability at most 8 ceil(L / 16) / 2^106
+    over the key (Bernstein, FSE 2005, Theorem 3.3), whatever the relay did, because the key is
+    drawn after both lists are closed.
+    """
+    mac = Poly1305(hash_key)
+    for body in bodies:
+        mac.update(len(body).to_bytes(8, "little"))
+        mac.update(body)
+    return mac.finalize()
 
 
 def _first_link(session: bytes) -> bytes:

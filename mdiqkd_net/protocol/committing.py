@@ -13,6 +13,7 @@ from mdiqkd_net.protocol.commit import (
     Said,
 )
 from mdiqkd_net.protocol.effects import BurnReceived, Effect, Report, Say, Settle
+from mdiqkd_net.protocol.ids import pair_id
 from mdiqkd_net.protocol.states import WRONG_STATE, Role
 from mdiqkd_net.protocol.tags import Pads, check, seal, tag_context
 from mdiqkd_net.wire.codec import decode_body, encode
@@ -60,6 +61,7 @@ class Commits:
 
     def __init__(self, users: tuple[str, str], role: Role, pads: Pads, records: Records) -> None:
         self._users = users
+        self._pair_id = pair_id(users)
         self._role = role
         self._pads = pads
         self._records = records
@@ -140,16 +142,18 @@ class Commits:
         return [Settle(record.block_id, record.phase, encode(answer)), Say(answer)]
 
     def _tag(self, kind: type[Tagged], block_id: bytes, bits: int) -> Tagged:
-        context = tag_context(self._users, block_id, bits, kind, by_coordinator=self._coordinates)
+        context = tag_context(
+            kind.TYPE, self._pair_id, block_id, bits, by_coordinator=self._coordinates
+        )
         pad, tag = seal(self._pads, context)
         return kind(block_id=block_id, pad=pad, tag=tag)
 
     def _context_of(self, kind: type[Message], record: CommitRecord) -> bytes:
         return tag_context(
-            self._users,
+            kind.TYPE,
+            self._pair_id,
             record.block_id,
             record.bits,
-            kind,
             by_coordinator=not self._coordinates,
         )
 

@@ -22,7 +22,7 @@ from mdiqkd_net.protocol.announcing import AnnouncementLog
 from mdiqkd_net.protocol.committing import Commits
 from mdiqkd_net.protocol.credit import Granted
 from mdiqkd_net.protocol.effects import Disarm, Effect, Finished, Report, Send
-from mdiqkd_net.protocol.ids import block_id, session_digest
+from mdiqkd_net.protocol.ids import block_id, pair_id, session_digest
 from mdiqkd_net.protocol.light import Entropy, SessionLight
 from mdiqkd_net.protocol.reconciling import KeyReconciliation
 from mdiqkd_net.protocol.sifting import Sifted
@@ -150,9 +150,8 @@ class BlockContext:
     @property
     def prepare_context(self) -> bytes:
         """What the tag of `Prepare` speaks of, besides the transcript."""
-        return tag_context(
-            self.users, self.block_id, self.secret_bits, Prepare, by_coordinator=True
-        )
+        pair = pair_id(self.users)
+        return tag_context(Prepare.TYPE, pair, self.block_id, self.secret_bits, by_coordinator=True)
 
     @property
     def eps_hashes(self) -> float:

@@ -15,9 +15,7 @@ from typing import Final, Protocol
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
 from mdiqkd_net.errors import AuthenticationError
-from mdiqkd_net.protocol.ids import pair_id
 from mdiqkd_net.wire.frames import Frame
-from mdiqkd_net.wire.messages import Message
 
 TAG_BYTES = 16
 MAX_TAG_FAILURES: Final = 8
@@ -125,26 +123,6 @@ def check(pads: Pads, context: bytes, index: int, tag: bytes) -> None:
     _check(pads, context, index, tag, (), ())
 
 
-def tag_context(
-    users: tuple[str, str],
-    block_id: bytes,
-    bits: int,
-    message: type[Message],
-    *,
-    by_coordinator: bool,
-) -> bytes:
-    """What a tag speaks of: the message, its sender, the pair, the block, the key's length."""
-    return struct.pack(
-        "<12sHB16s16sQ",
-        b"mdiqkd1 tag\0",
-        message.TYPE,
-        by_coordinator,
-        pair_id(users),
-        block_id,
-        bits,
-    )
-
-
 def _seal(
     pads: Pads, context: bytes, forth: Iterable[bytes], back: Iterable[bytes]
 ) -> tuple[int, bytes]:
@@ -165,6 +143,18 @@ def _check(
     expected = _tag(pads.receive_keys, pad, forth, back, _bind(context, index))
     if not hmac.compare_digest(expected, tag):
         raise AuthenticationError("authentication failed")
+
+
+def tag_context(
+    kind: int, pair_id: bytes, block_id: bytes, bits: int, *, by_coordinator: bool
+) -> bytes:
+    """What a tag speaks of: the message, its sender, the pair, the block, the key's length.
+
+    The number of the pad joins it when the tag is made (spec 8.1).
+    """
+    return struct.pack(
+        "<12sHB16s16sQ", b"mdiqkd1 tag\0", kind, by_coordinator, pair_id, block_id, bits
+    )
 
 
 def _bind(context: bytes, index: int) -> bytes:

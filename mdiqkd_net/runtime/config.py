@@ -20,7 +20,7 @@ from mdiqkd_net.params import (
 from mdiqkd_net.physics.levels import check_level
 from mdiqkd_net.structs import parse_toml
 
-NodeId = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+NodeId = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,31}\Z")]
 
 
 class Tls(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

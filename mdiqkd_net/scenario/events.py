@@ -170,7 +170,7 @@ def parse(line: bytes, node: str) -> Event | None:
         if kind is None:
             return None
         event = msgspec.convert(raw, kind)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         shown = line[:120].decode("utf-8", "backslashreplace").rstrip()
         raise RemoteProtocolError(
             f"{node}: found {shown!r} on its standard output, which is no event: {error}"

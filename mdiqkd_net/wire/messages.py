@@ -15,16 +15,18 @@ from mdiqkd_net.wire.frames import MAX_STREAMS
 
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20
+MAX_GROUPS: Final = 4096
 MAX_UNSETTLED: Final = 512
 """Blocks of one pair that may wait for the peer's word."""
 
-NodeName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+NodeName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,31}\Z")]
 Natural = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Pulses = Annotated[int, Meta(ge=1, le=MAX_PULSES)]
 Bytes16 = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Bytes32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
 Nano = Annotated[int, Meta(ge=0, le=100 * NANO)]
+Share = Annotated[int, Meta(ge=0, le=NANO)]
 Code = Annotated[int, Meta(ge=0, le=0xFFFF)]
 Float64Bits = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Position = Annotated[list[Natural], Meta(min_length=2, max_length=2)]
@@ -51,7 +53,7 @@ class Hello(Message, frozen=True):
     positions: Annotated[list[Position], Meta(max_length=MAX_STREAMS)]
     role: Literal["endpoint", "relay", "transmitter", "receiver"]
     seen: Annotated[bytes, Meta(max_length=16)]  # the epoch that `positions` speak of, or nothing
-    versions: Annotated[list[int], Meta(min_length=1, max_length=16)]
+    versions: Annotated[list[Code], Meta(min_length=1, max_length=16)]
 
 
 class Error(Message, frozen=True):
@@ -240,7 +242,7 @@ class ReconcileStart(Message, frozen=True):
 
     bits: Natural
     chunk: Natural
-    qber: Nano
+    qber: Share
     seed: Bytes32
 
 
@@ -290,7 +292,7 @@ class GroupsVerified(Message, frozen=True):
     TYPE: ClassVar[int] = 0x8505
     CAP: ClassVar[int] = MIB
 
-    wrong: list[Natural]
+    wrong: Annotated[list[Natural], Meta(max_length=MAX_GROUPS)]
 
 
 class Disclose(Message, frozen=True):

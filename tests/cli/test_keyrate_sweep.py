@@ -188,9 +188,10 @@ def test_rows_are_not_computed_again(capsys, link_file, tmp_path, monkeypatch):
     assert len(computed) == 4
 
 
-def test_rows_that_are_none(capsys, link_file, tmp_path):
+@pytest.mark.parametrize("second", ["not json", "[" * 100_000], ids=["no JSON", "lists"])
+def test_rows_that_are_none(capsys, link_file, tmp_path, second):
     path = tmp_path / "rows.jsonl"
-    path.write_text('{"id": "a"}\nnot json\n')
+    path.write_text(f'{{"id": "a"}}\n{second}\n')
     code, _, err = ask(capsys, link_file, "--sweep", "f_ec=1:1:1", "--rows", path)
     assert code == 2
     assert "rows.jsonl:2: found no row of a sweep" in err

@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import os
 import signal
 import stat
@@ -368,3 +369,27 @@ def test_absurd_numbers_of_pads_are_refused(tmp_path, n_pads):
 def test_a_pair_needs_two_users(tmp_path):
     with pytest.raises(ConfigError, match="twice"):
         create_pads(tmp_path, "alice", "alice")
+
+
+@pytest.mark.parametrize(
+    ("users", "why"),
+    [
+        ((b"alice", b"bob", b"carol"), "found the users 'alice', 'bob', 'carol'"),
+        ((b"bob", b"alice", b"bob"), "found the users"),
+        ((b"alice", b"alice", b"alice"), "names no pair"),
+        ((b"alice", b"b\xff", b"alice"), "names no pair"),
+        ((b"", b"bob", b"bob"), "names no pair"),
+    ],
+)
+def test_a_header_that_names_no_pair_is_refused(files, users, why):
+    """Whoever can write the file can make the checksum fit."""
+    path = files[0]
+    data = bytearray(path.read_bytes())
+    for i, name in enumerate(users):
+        data[32 + 32 * i : 64 + 32 * i] = name.ljust(32, b"\0")
+    data[192:224] = hashlib.sha256(data[:192]).digest()
+    path.write_bytes(data)
+    with pytest.raises(KeyStoreError, match=why):
+        pads.describe(path)
+    with pytest.raises(KeyStoreError, match=why):
+        PadFile.open(path, "alice", "bob")

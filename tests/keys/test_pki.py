@@ -1,3 +1,4 @@
+import base64
 import datetime
 import os
 import ssl
@@ -6,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given
 from hypothesis import strategies as st
@@ -320,3 +322,24 @@ def test_a_certificate_for_something_else_names_no_node(tmp_path, monkeypatch):
     assert pki.certificates(tmp_path)[0].problems + pki.certificates(tmp_path)[1].problems == (
         "names no node",
     )
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "why"),
+    [
+        (b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x7d", "no certificate in PEM format"),
+        (b"\x2a\x86\x48\xce\x3d\x02\x01", b"\x2a\x86\x48\xce\x57\x02\x01", "cannot be read"),
+        (b"\x03\x42\x00\x04", b"\x03\x42\x00\x05", "cannot be read"),
+    ],
+    ids=["version", "algorithm", "point"],
+)
+def test_a_certificate_with_hostile_parts_is_refused(tmp_path, good, bad, why):
+    pki.create_authority(tmp_path)
+    pki.issue(tmp_path, "alice")
+    path = tmp_path / "alice.pem"
+    der = x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(Encoding.DER)
+    assert good in der
+    text = base64.encodebytes(der.replace(good, bad, 1)).decode()
+    path.write_text(f"-----BEGIN CERTIFICATE-----\n{text}-----END CERTIFICATE-----\n")
+    with pytest.raises(ConfigError, match=why):
+        pki.certificates(tmp_path)

@@ -116,3 +116,9 @@ def test_cuts_end_at_one():
     gates = gates_of(params(detector="spad_ingaas"), 1e8)
     assert (gates.afterpulse_cuts[:, -1] == 1.0).all()
     assert (np.diff(gates.afterpulse_cuts, axis=1) >= 0.0).all()
+
+
+@pytest.mark.parametrize("dead_time_s", [1.0001e6, 1e292])
+def test_a_dead_time_longer_than_any_block_is_refused(dead_time_s):
+    with pytest.raises(DeviceError, match=r"dead_time_s: found .*; allowed: at most 1e\+06"):
+        gates_of(params(dead_time_s=dead_time_s), 1e9)

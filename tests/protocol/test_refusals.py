@@ -59,7 +59,7 @@ def rewritten(frame, **fields):
         ("bob", m.EstimationBits, {"bits": Bulk(n=8, t="b1", v=b"\0")}, "that makes 8 bits"),
         ("alice", m.ReconcileStart, {"chunk": 1}, "found chunk 1 of"),
         ("alice", m.ReconcileStart, {"bits": 9}, "of 9 bits; allowed: chunk 0"),
-        ("alice", m.ReconcileStart, {"qber": 2 * 10**9}, "qber: found 2.0"),
+        ("alice", m.ReconcileStart, {"qber": 2 * 10**9}, "at `$.qber`"),
         ("bob", m.Reconcile, {"round": 9}, "found round 9 of chunk 0; allowed: round 0"),
         ("bob", m.Reconcile, {"payload": b""}, "payload"),
         ("bob", m.Verified, {"corrected": 1}, "corrected 1 bits"),

@@ -5,6 +5,7 @@ import pytest
 from triangle import MemoryPads
 
 from mdiqkd_net.errors import AuthenticationError
+from mdiqkd_net.protocol.ids import pair_id
 from mdiqkd_net.protocol.tags import Transcript, check, seal, tag_context
 from mdiqkd_net.wire import messages as m
 from mdiqkd_net.wire.frames import Sequencer
@@ -122,7 +123,7 @@ def test_a_decision_is_tagged_by_its_context_alone():
 
 def test_a_context_names_the_message_its_sender_the_pair_the_block_and_the_length():
     names = {
-        tag_context(users, block_id, bits, kind, by_coordinator=by_coordinator)
+        tag_context(kind.TYPE, pair_id(users), block_id, bits, by_coordinator=by_coordinator)
         for users in (("alice", "bob"), ("alice", "carol"))
         for block_id in (bytes(16), b"x" * 16)
         for bits in (256, 512)

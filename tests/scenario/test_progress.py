@@ -156,3 +156,13 @@ def test_ready_nodes_and_last_words_are_kept():
     board.take(events.Fault(node="bob", t_s=0, message="no sky"))
     assert board.ready == {"bob"}
     assert board.faults == {"bob": "no sky"}
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [b"[" * 100_000, b'{"event":' * 100_000, b'{"event":"\xff"}', b'{"\xff":0}', b"9" * 5000],
+    ids=["lists", "objects", "no UTF-8", "a name of no UTF-8", "digits"],
+)
+def test_a_hostile_line_is_no_event(hostile):
+    with pytest.raises(RemoteProtocolError, match="which is no event"):
+        events.parse(hostile, "alice")

@@ -1,5 +1,7 @@
 """One message, one encoding."""
 
+import tracemalloc
+
 import msgpack
 import pytest
 from examples import EXAMPLES
@@ -76,6 +78,41 @@ def test_other_encodings_of_the_same_are_refused(message):
 def test_bad_bodies_are_refused(body):
     with pytest.raises(WireError):
         decode(framed(m.Error.TYPE, body))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\xdc\x10\x00" * 1500,  # lists of 4096 items, each the first item of the one before
+        b"\x81\xa5wrong" + b"\xdc\x10\x00" * 1020,
+        b"\xde\x00\x40\xa1a" * 1000,
+        b"\x81\xa5wrong\xdd\xff\xff\xff\xff",
+        b"\x81\xa5wrong\xc6\xff\xff\xff\xff",
+    ],
+)
+def test_what_bytes_claim_to_hold_is_not_allocated(body):
+    frame = framed(m.GroupsVerified.TYPE, body)
+    tracemalloc.start()
+    try:
+        with pytest.raises(WireError):
+            decode(frame)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < len(body) + 8192
+
+
+def test_an_error_rate_past_one_is_refused_as_the_peers_fault():
+    start = m.ReconcileStart(bits=1, chunk=0, qber=10**9 + 1, seed=bytes(32))
+    with pytest.raises(WireError, match="qber"):
+        decode(framed(start.TYPE, encode(start)))
+
+
+@pytest.mark.parametrize("name", ["alice\n", "Alice", "", "a" * 33, "alice\0", "\nalice"])
+def test_a_node_name_is_a_node_name_to_its_end(name):
+    body = msgpack.packb({"n_pulses": 1, "peer": name})
+    with pytest.raises(WireError, match="peer"):
+        decode(framed(m.PairRequest.TYPE, body))
 
 
 @settings(max_examples=200, deadline=None)

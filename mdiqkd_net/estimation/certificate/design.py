@@ -92,7 +92,9 @@ def parse_design(data: bytes) -> Design:
             offset=raw["offset"],
         )
         same = design.canonical() == data
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+    except (
+        ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError
+    ) as error:  # fmt: skip
         raise ConfigError(f"certificate design: cannot be read: {error!r}") from None
     if not same:
         raise ConfigError("certificate design: found another encoding; allowed: the canonical one")

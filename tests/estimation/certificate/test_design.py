@@ -52,3 +52,9 @@ def test_other_contents_cannot_be_read(golden_design, change):
 def test_noise_cannot_be_read(data):
     with pytest.raises(ConfigError, match="certificate design"):
         parse_design(data)
+
+
+@pytest.mark.parametrize("hostile", [b"[" * 100_000, b"9" * 5000, b"\xff", b""])
+def test_what_is_no_json_is_no_design(hostile):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        parse_design(hostile)
