@@ -11,6 +11,7 @@ from mdiqkd_net.protocol.context import BlockContext
 from mdiqkd_net.protocol.effects import Effect, Tell
 from mdiqkd_net.protocol.ids import ordered
 from mdiqkd_net.protocol.light import SessionLight
+from mdiqkd_net.protocol.reconciling import RoundTrips
 from mdiqkd_net.protocol.states import WRONG_STATE, Role
 from mdiqkd_net.protocol.tags import Pads
 from mdiqkd_net.wire.codec import decode
@@ -63,6 +64,7 @@ class Endpoint:
         self._block: Block | None = None
         self._waiting: Frame | None = None
         self._qber = plan.qber_hint
+        self.round_trips = RoundTrips()
 
     @property
     def blocks_left(self) -> int:
@@ -154,6 +156,7 @@ class Endpoint:
             entropy=self._entropy,
             qber_hint=self._qber,
             log=log,
+            round_trips=self.round_trips,
         )
         self._block = Block(context)
         if self.role is Role.COORDINATOR:

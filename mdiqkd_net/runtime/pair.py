@@ -15,7 +15,9 @@ from mdiqkd_net.keys.records import BlockMeta
 from mdiqkd_net.keys.store import KeyStore
 from mdiqkd_net.protocol.agreement import Agreement
 from mdiqkd_net.protocol.effects import (
+    Answered,
     Arm,
+    Asked,
     Disarm,
     Discard,
     Effect,
@@ -88,6 +90,7 @@ class Pair:
         self._session = b""
         self._relay_bytes = 0
         self._peer_bytes_before = 0
+        self._asked_s = self._arrived_s = 0.0
         self._n_ended = 0
         self._n_keys = 0
         self.failure = ""
@@ -171,6 +174,7 @@ class Pair:
             limit_s = math.inf if self._waits_for_relay(core) else self._config.patience_s
             with trio.move_on_after(limit_s) as patience:
                 from_peer, frame = await self._to_handle.receive()
+                self._arrived_s = trio.current_time()
             if patience.cancelled_caught:
                 state = core.block.state.value if core.block else "opening"
                 self.failure = (
@@ -217,6 +221,10 @@ class Pair:
                     self._relay_bytes += self._relay.tell(message, stream)
                 case Report(event=event, fields=fields):
                     self._report(event, fields)
+                case Asked():
+                    self._asked_s = trio.current_time()
+                case Answered():
+                    core.round_trips.add(self._arrived_s - self._asked_s)
                 case Arm(session=session, light=light):
                     self._session = session
                     self._transmitter.arm(session, light)
