@@ -54,9 +54,9 @@ def test_a_block_of_more_than_a_batch_pays_rounds_for_each():
 
 
 def test_leak_matters_the_more_the_shorter_the_key():
-    rich = choose(0.02, 10**6, 3e-3, accumulation_s=10.0, overlapped=False)
+    rich = choose(0.02, 10**6, 2e-3, accumulation_s=10.0, overlapped=False)
     poor = choose(
-        0.02, 10**6, 3e-3, accumulation_s=10.0, overlapped=False, budget_bits=0.16 * 10**6
+        0.02, 10**6, 2e-3, accumulation_s=10.0, overlapped=False, budget_bits=0.16 * 10**6
     )
     assert (rich.name, poor.name) == ("cascade_low_rounds", "cascade")
 
