@@ -18,6 +18,9 @@ PROGRESS: Final = 0.9
 """A frame is given up, and bits are asked for, where this many iterations leave more than this
 share of the violated checks."""
 
+FEW: Final = 0.005
+"""Unless violated checks are a smaller share of all than this: a few often vanish after all."""
+
 KNOWN_LLR: Final = 30.0
 
 
@@ -94,7 +97,8 @@ class Decoder:
                 self._scratch,
                 self._base,
             )
-            if n_bad == 0 or (len(history) >= PATIENCE and n_bad > PROGRESS * history[-PATIENCE]):
+            stalled = len(history) >= PATIENCE and n_bad > PROGRESS * history[-PATIENCE]
+            if n_bad == 0 or (stalled and n_bad > FEW * difference.size):
                 break
             history.append(n_bad)
         _ldpc_kernels.turn_columns(self._post, self._side, self._back, code.size, laid)
