@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from mdiqkd_net.errors import AuthenticationError, ConfigError, KeyStoreError
 from mdiqkd_net.keys.files import PRIVATE, NewFile, check_private, create_together, make_directory
 from mdiqkd_net.keys.identity import check_pair
+from mdiqkd_net.secret import SecretBuffer, wipe
 
 PAD_BYTES: Final = 16
 N_PADS: Final = 4096
@@ -36,7 +37,10 @@ MAX_PADS: Final = 2**20
 
 _MAGIC: Final = b"MDIQKDPD"
 _VERSION: Final = 1
-_HEADER: Final = struct.Struct(">8sHHI16s32s32s32s64s")
+_HEADER: Final = struct.Struct(">8sHHI16s32s32s32s")
+"""What is not secret of the header; the hash keys and the checksum follow."""
+_HASH_KEYS_BYTES: Final = 4 * PAD_BYTES
+_CHECKED_BYTES: Final = _HEADER.size + _HASH_KEYS_BYTES
 _CHECKSUM_BYTES: Final = 32
 _PAGE_BYTES: Final = 4096
 """The header has a page of its own, so that no torn write of a pad can damage it."""
@@ -61,7 +65,7 @@ class _Header:
     pool_id: bytes
     pair: tuple[str, str]
     owner: str
-    hash_keys: bytes = field(repr=False)
+    hash_keys: SecretBuffer = field(repr=False)
 
 
 def pad_path(directory: Path, a: str, b: str, owner: str) -> Path:
@@ -97,12 +101,16 @@ def create_pads(directory: Path, a: str, b: str, n_pads: int = N_PADS) -> tuple[
     low, high = check_pair(a, b)
     check_count(n_pads)
     make_directory(directory)
-    pool_id, hash_keys = os.urandom(16), os.urandom(4 * PAD_BYTES)
+    pool_id, hash_keys = os.urandom(16), SecretBuffer.random(_HASH_KEYS_BYTES)
     # A pad of zeros counts as burnt. One is drawn with probability 2^-128, and both users skip it.
-    pads = os.urandom(2 * n_pads * PAD_BYTES)
+    pads = SecretBuffer.random(2 * n_pads * PAD_BYTES)
+    pages = [SecretBuffer(_PAGE_BYTES), SecretBuffer(_PAGE_BYTES)]
     files = []
-    for owner in (a, b):
-        header = _HEADER.pack(
+    for owner, buffer in zip((a, b), pages, strict=True):
+        page = buffer.view
+        _HEADER.pack_into(
+            page,
+            0,
             _MAGIC,
             _VERSION,
             0,
@@ -111,11 +119,15 @@ def create_pads(directory: Path, a: str, b: str, n_pads: int = N_PADS) -> tuple[
             low.encode(),
             high.encode(),
             owner.encode(),
-            hash_keys,
         )
-        page = (header + hashlib.sha256(header).digest()).ljust(_PAGE_BYTES, b"\0")
-        files.append(NewFile(pad_path(directory, a, b, owner), PRIVATE, page + pads))
-    create_together(files)
+        page[_HEADER.size : _CHECKED_BYTES] = hash_keys.view
+        checksum = hashlib.sha256(page[:_CHECKED_BYTES]).digest()
+        page[_CHECKED_BYTES : _CHECKED_BYTES + _CHECKSUM_BYTES] = checksum
+        files.append(NewFile(pad_path(directory, a, b, owner), PRIVATE, page, pads.view))
+    try:
+        create_together(files)
+    finally:
+        wipe(hash_keys, pads, *pages)
     return files[0].path, files[1].path
 
 
@@ -160,7 +172,7 @@ class PadFile:
         self._owner = header.owner
         self._pool_id = header.pool_id
         self._n_pads = header.n_pads
-        self._hash_keys = bytearray(header.hash_keys)
+        self._hash_keys = header.hash_keys
         self._send_side = header.pair.index(header.owner)
         self._lock = threading.Lock()
         self._why_unusable: str | None = None
@@ -223,7 +235,7 @@ class PadFile:
                 os.close(self._descriptor)
                 self._descriptor = -1
                 self._why_unusable = "closed"
-                self._hash_keys[:] = bytes(len(self._hash_keys))
+                self._hash_keys.wipe()
 
     @property
     def pool_id(self) -> bytes:
@@ -231,13 +243,13 @@ class PadFile:
         return self._pool_id
 
     @property
-    def send_keys(self) -> tuple[bytearray, bytearray]:
-        """Copies of the hash keys r1, r2 of the tags that the owner sends."""
+    def send_keys(self) -> tuple[memoryview, memoryview]:
+        """Copies of r1, r2 of the tags that the owner sends; they wipe themselves."""
         return self._keys(self._send_side)
 
     @property
-    def receive_keys(self) -> tuple[bytearray, bytearray]:
-        """Copies of the hash keys r1, r2 of the tags that the owner checks."""
+    def receive_keys(self) -> tuple[memoryview, memoryview]:
+        """Copies of r1, r2 of the tags that the owner checks; they wipe themselves."""
         return self._keys(1 - self._send_side)
 
     @property
@@ -250,8 +262,8 @@ class PadFile:
         """Pads left for tags that the owner checks."""
         return self._remaining_receive
 
-    def take_send(self) -> tuple[int, bytearray]:
-        """Burn the next pad for sending, and return its index and its 16 bytes.
+    def take_send(self) -> tuple[int, memoryview]:
+        """Burn the next pad for sending, and return its index and its 16 bytes, to be wiped.
 
         Indices only grow, also across restarts.
 
@@ -272,8 +284,8 @@ class PadFile:
             self._next_send = index + 1
             return index, pad
 
-    def take_receive(self, index: int) -> bytearray:
-        """Burn the pad that the peer names, and return its 16 bytes.
+    def take_receive(self, index: int) -> memoryview:
+        """Burn the pad that the peer names, and return its 16 bytes, to be wiped.
 
         Raises:
             AuthenticationError: If there is no such pad, or it was used before; never says which.
@@ -293,17 +305,18 @@ class PadFile:
         if self._why_unusable is not None:
             raise KeyStoreError(f"{self._path}: {self._why_unusable}")
 
-    def _keys(self, side: int) -> tuple[bytearray, bytearray]:
+    def _keys(self, side: int) -> tuple[memoryview, memoryview]:
         with self._lock:
             self._check_usable()
             start = 2 * PAD_BYTES * side
             first, middle, end = start, start + PAD_BYTES, start + 2 * PAD_BYTES
-            return self._hash_keys[first:middle], self._hash_keys[middle:end]
+            keys = SecretBuffer.copy_of(self._hash_keys.view)
+            return keys.view[first:middle], keys.view[middle:end]
 
-    def _burn(self, side: int, index: int) -> bytearray:
+    def _burn(self, side: int, index: int) -> memoryview:
         """Read a pad and erase it durably; the value leaves only if the disk has confirmed."""
         offset = _offset(self._n_pads, side, index)
-        pad = bytearray(PAD_BYTES)
+        pad = SecretBuffer(PAD_BYTES).view
         try:
             _read_at(self._descriptor, pad, offset)
             if any(pad):
@@ -311,7 +324,7 @@ class PadFile:
                     raise OSError(0, "short write")
                 os.fsync(self._descriptor)
         except BaseException as error:
-            pad[:] = bytes(PAD_BYTES)
+            wipe(pad)
             # After a failed sync nobody knows what the disk holds, and a second sync may falsely
             # succeed: this file is only trusted again after it has been opened anew.
             self._why_unusable = "a pad could not be burnt; restart after mending the disk"
@@ -327,7 +340,7 @@ def _offset(n_pads: int, side: int, index: int) -> int:
     return _PAGE_BYTES + PAD_BYTES * (side * n_pads + index)
 
 
-def _read_at(descriptor: int, buffer: bytearray, offset: int) -> None:
+def _read_at(descriptor: int, buffer: bytearray | memoryview, offset: int) -> None:
     """Fill a buffer, without a copy that could not be wiped. Raises OSError."""
     done = 0
     with memoryview(buffer) as view:
@@ -339,19 +352,18 @@ def _read_at(descriptor: int, buffer: bytearray, offset: int) -> None:
 
 
 def _read_header(descriptor: int, path: Path) -> _Header:
-    raw = bytearray(_HEADER.size + _CHECKSUM_BYTES)
+    raw = SecretBuffer(_CHECKED_BYTES + _CHECKSUM_BYTES).view
     try:
         _read_at(descriptor, raw, 0)
         size_bytes = os.fstat(descriptor).st_size
     except OSError as error:
         raise KeyStoreError(f"{path}: no pad file: {error.strerror}") from None
-    body = raw[: _HEADER.size]
-    magic, version, _, n_pads, pool_id, low, high, owner, hash_keys = _HEADER.unpack(body)
+    magic, version, _, n_pads, pool_id, low, high, owner = _HEADER.unpack_from(raw)
     if magic != _MAGIC:
         raise KeyStoreError(f"{path}: no pad file")
     if version != _VERSION:
         raise KeyStoreError(f"{path}: found pad file version {version}; allowed: {_VERSION}")
-    if hashlib.sha256(body).digest() != raw[_HEADER.size :]:
+    if hashlib.sha256(raw[:_CHECKED_BYTES]).digest() != raw[_CHECKED_BYTES:]:
         raise KeyStoreError(f"{path}: damaged: the checksum of its header does not fit")
     expected_bytes = _offset(n_pads, 2, 0)
     if size_bytes != expected_bytes:
@@ -359,6 +371,8 @@ def _read_header(descriptor: int, path: Path) -> _Header:
             f"{path}: damaged: found {size_bytes} bytes; {n_pads} pads need {expected_bytes}"
         )
     names = [name.rstrip(b"\0").decode() for name in (low, high, owner)]
+    hash_keys = SecretBuffer.copy_of(raw[_HEADER.size : _CHECKED_BYTES])
+    wipe(raw)
     return _Header(n_pads, pool_id, (names[0], names[1]), names[2], hash_keys)
 
 

@@ -109,7 +109,7 @@ class KeyStore:
         rows = []
         for number in range(n_keys):
             key_id = key_id_of(block.block_id, number, key_size_bits)
-            value = key.value[number * size_bytes : (number + 1) * size_bytes]
+            value = key.value.view[number * size_bytes : (number + 1) * size_bytes]
             rows.append((number, key_id, self._sealer.seal(value, _bound(prefix, key_id, number))))
         with self._database.writing() as connection:
             owner = connection.execute("SELECT owner FROM blocks LIMIT 1").fetchone()
@@ -291,7 +291,7 @@ class KeyStore:
                 (peer,),
             ).fetchall()
             return {
-                key.key_id: hmac.digest(salt, key.value, "sha256").hex()
+                key.key_id: hmac.digest(salt, key.value.view, "sha256").hex()
                 for (block,) in blocks
                 for key in self._unseal(connection, block, first=0, n_keys=-1)
             }

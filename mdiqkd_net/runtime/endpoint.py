@@ -30,6 +30,7 @@ from mdiqkd_net.runtime.link import Link, secure
 from mdiqkd_net.runtime.optical import Transmitter
 from mdiqkd_net.runtime.pair import Pair
 from mdiqkd_net.runtime.world import Credentials, World
+from mdiqkd_net.secret import in_use
 from mdiqkd_net.telemetry.events import Telemetry
 from mdiqkd_net.wire.codec import decode
 from mdiqkd_net.wire.messages import Message, PairReady
@@ -126,7 +127,8 @@ class EndpointNode:
                     world=self._world,
                 )
             listener, address = await self._world.listen(config.listen, "listen")
-            self._telemetry.emit("ready", role="endpoint", listen=address)
+            kinds = sorted(in_use())
+            self._telemetry.emit("ready", role="endpoint", listen=address, secret_memory=kinds)
             await self._serve(listener, credentials)
 
     async def _serve(

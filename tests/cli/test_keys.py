@@ -8,6 +8,7 @@ from mdiqkd_net.blocks import SecretKey
 from mdiqkd_net.cli import main
 from mdiqkd_net.keys.records import BlockMeta
 from mdiqkd_net.keys.store import KeyStore
+from mdiqkd_net.secret import SecretBuffer
 
 
 def add_block(path, no, *, peer="bob", origin="simulated", release=True):
@@ -25,7 +26,12 @@ def add_block(path, no, *, peer="bob", origin="simulated", release=True):
         leak_model="none",
     )
     with KeyStore.open(path) as store:
-        store.hold(meta, SecretKey(block_id=block_id, n_bits=1024, origin=origin, value=value))
+        store.hold(
+            meta,
+            SecretKey(
+                block_id=block_id, n_bits=1024, origin=origin, value=SecretBuffer.copy_of(value)
+            ),
+        )
         if release:
             store.release(block_id)
     return [value[i : i + 32].hex() for i in range(0, 128, 32)]

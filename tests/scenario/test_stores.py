@@ -5,6 +5,7 @@ from mdiqkd_net.errors import KeyStoreError
 from mdiqkd_net.keys.records import BlockMeta
 from mdiqkd_net.keys.store import KeyStore
 from mdiqkd_net.scenario.stores import compare, compared
+from mdiqkd_net.secret import SecretBuffer
 
 PAIR = ("alice", "bob")
 
@@ -24,7 +25,10 @@ def fill(path, owner, peer, value):
                 leak_model="none",
             )
             key = SecretKey(
-                block_id=block_id, n_bits=8 * len(value), origin="simulated", value=value
+                block_id=block_id,
+                n_bits=8 * len(value),
+                origin="simulated",
+                value=SecretBuffer.copy_of(value),
             )
             store.hold(meta, key)
             store.release(block_id)

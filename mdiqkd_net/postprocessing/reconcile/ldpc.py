@@ -15,6 +15,7 @@ from mdiqkd_net.postprocessing.reconcile._lanes import N_LANES
 from mdiqkd_net.postprocessing.reconcile.arguments import check_arguments
 from mdiqkd_net.postprocessing.reconcile.ldpc_code import build
 from mdiqkd_net.postprocessing.reconcile.ldpc_decoder import Decoder, lay_out
+from mdiqkd_net.secret import wipe
 
 FRAME_BITS: Final = 2**17
 """A frame has at most this many bits. Longer frames scatter less about the mean error rate, and
@@ -196,6 +197,10 @@ class Ldpc:
         # The user who hears of no request, and the one who had none to make a round ago.
         self._done = reply is None or (self._corrects and not mine and not self._open)
         return None if self._done else reply
+
+    def wipe(self) -> None:
+        """Overwrite the key and its errors; the last call there is."""
+        wipe(self._bits, self._errors)
 
     def _frame(self, f: int) -> slice:
         return slice(int(self._starts[f]), int(self._starts[f + 1]))
