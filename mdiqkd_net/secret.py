@@ -43,9 +43,8 @@ _SYS_MEMFD_SECRET: Final = 447
 _MAP_FAILED: Final = ctypes.c_void_p(-1).value
 _MAP_FIXED: Final = 0x10
 _PR_SET_DUMPABLE: Final = 4
-_ADVICE: Final = [
-    getattr(mmap, name) for name in ("MADV_DONTDUMP", "MADV_WIPEONFORK") if hasattr(mmap, name)
-]
+_ADVICE: Final = (16, 18) if sys.platform == "linux" else ()
+"""MADV_DONTDUMP and MADV_WIPEONFORK."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p

@@ -25,15 +25,23 @@ TAG_BYTES: Final = 16
 
 
 class Sealer:
-    """Seals and opens secrets under one store key."""
+    """Seals and opens secrets under one store key, which it takes over.
 
-    def __init__(self, store_key: bytes | bytearray | memoryview) -> None:
-        self._cipher = AESGCMSIV(store_key)
+    The library copies the key to ordinary memory and clears that copy together with the cipher, so
+    a cipher lives for one call; a new one costs as much as sealing a key does, a few microseconds.
+    """
+
+    def __init__(self, store_key: SecretBuffer) -> None:
+        self._store_key = store_key
+
+    def wipe(self) -> None:
+        """Overwrite the store key and refuse from now on; harmless when repeated."""
+        self._store_key.wipe()
 
     def seal(self, secret: bytes | memoryview, bound: bytes) -> bytes:
         """Encrypt `secret` and bind it to `bound`; returns nonce, ciphertext and tag."""
         nonce = os.urandom(NONCE_BYTES)
-        return nonce + self._cipher.encrypt(nonce, secret, bound)
+        return nonce + AESGCMSIV(self._store_key.view).encrypt(nonce, secret, bound)
 
     def unseal(self, sealed: bytes, bound: bytes) -> SecretBuffer:
         """Decrypt what `seal` made, straight into memory for secrets.
@@ -44,7 +52,7 @@ class Sealer:
         nonce, ciphertext = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
         secret = SecretBuffer(max(0, len(ciphertext) - TAG_BYTES))
         try:
-            self._cipher.decrypt_into(nonce, ciphertext, bound, secret.view)
+            AESGCMSIV(self._store_key.view).decrypt_into(nonce, ciphertext, bound, secret.view)
         except (InvalidTag, ValueError):
             secret.wipe()  # it holds what would have been the plaintext
             raise KeyStoreError("a sealed record does not open") from None
@@ -111,4 +119,4 @@ def load_sealer(path: Path) -> Sealer:
             ) from None
         if n_read != STORE_KEY_BYTES:
             raise KeyStoreError(f"{path}: no store key: allowed: exactly {STORE_KEY_BYTES} bytes")
-        return Sealer(store_key.view[:STORE_KEY_BYTES])
+        return Sealer(SecretBuffer.copy_of(store_key.view[:STORE_KEY_BYTES]))

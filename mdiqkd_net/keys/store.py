@@ -88,7 +88,8 @@ class KeyStore:
         self.close()
 
     def close(self) -> None:
-        """Close the store; closing twice does nothing."""
+        """Close the store and wipe its key; closing twice does nothing."""
+        self._sealer.wipe()
         self._database.close()
 
     def hold(self, block: BlockMeta, key: SecretKey, key_size_bits: int = KEY_SIZE_BITS) -> int:

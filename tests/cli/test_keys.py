@@ -1,3 +1,4 @@
+import base64
 import json
 import stat
 import uuid
@@ -43,7 +44,11 @@ def path(tmp_path):
 
 
 @pytest.fixture
-def run(path, capsys):
+def run(path, capsys, monkeypatch):
+    monkeypatch.setattr(
+        "mdiqkd_net.secret.forbid_dumps", lambda: None
+    )  # not for the tests' process
+
     def call(action, *args):
         code = main(["keys", action, "--store", str(path), *args])
         output = capsys.readouterr()
@@ -123,6 +128,18 @@ def test_take_by_id_and_by_number_as_json(path, run):
     assert (row["key_id"], row["value"], row["origin"]) == (names[2], values[2], "measured")
     rows = json.loads(run("take", "--count", "3", "--json")[1])
     assert [row["value"] for row in rows] == [values[0], values[1], values[3]]
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_take_writes_base64_if_asked(path, run, flags):
+    values = add_block(path, 1, origin="measured")
+    code, out, _ = run("take", "--count", "2", "--encoding", "base64", *flags)
+    assert code == 0
+    if flags:
+        texts = [row["value"] for row in json.loads(out)]
+    else:
+        texts = [line.split()[2] for line in out.splitlines()]
+    assert [base64.b64decode(text, validate=True).hex() for text in texts] == values[:2]
 
 
 def test_simulated_keys_are_refused_with_advice(path, run):

@@ -210,11 +210,12 @@ class Ldpc:
         laid = lay_out(self._bits[self._frame(f)], 0, code)
         out = np.empty(code.n_rows * code.size, np.int16)
         _ldpc_kernels.syndrome(laid, code.row_start, code.column, code.shift, code.size, out)
+        wipe(laid)
         return out[: self._n_checks].astype(np.uint8)
 
     def _checksum(self, f: int) -> int:
         frame = self._frame(f)
-        return zlib.crc32(np.packbits(self._bits[frame] ^ self._errors[frame]).tobytes())
+        return _crc(self._bits[frame] ^ self._errors[frame])
 
     def _take_syndromes(self, payload: bytes) -> None:
         n = self._n_frames
@@ -250,8 +251,7 @@ class Ldpc:
             if known.all():
                 continue
             sure, errors = decoder.decode(difference, self._errors[frame], known)
-            right = self._bits[frame] ^ errors
-            if zlib.crc32(np.packbits(right).tobytes()) == self._checksums[f]:
+            if _crc(self._bits[frame] ^ errors) == self._checksums[f]:
                 self._errors[frame] = errors
                 continue
             still.append(f)
@@ -327,3 +327,11 @@ class Ldpc:
         self._known[self._asked] = True
         self._errors[self._asked] = told[:n_asked] ^ self._bits[self._asked]
         self._leak_bits += n_asked
+
+
+def _crc(bits: NDArray[np.uint8]) -> int:
+    """CRC-32 of bits, which are overwritten."""
+    packed = np.packbits(bits)
+    checksum = zlib.crc32(packed)
+    wipe(bits, packed)
+    return checksum
