@@ -12,6 +12,7 @@ secret.
 """
 
 import ctypes
+import errno
 import hmac
 import mmap
 import os
@@ -51,6 +52,9 @@ _libc.mmap.restype = ctypes.c_void_p
 _libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
 _libc.munmap.argtypes = _libc.mlock.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 _libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+if sys.platform == "linux":
+    _libc.getrandom.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint]
+    _libc.getrandom.restype = ctypes.c_ssize_t
 
 
 class SecretBuffer:
@@ -81,12 +85,17 @@ class SecretBuffer:
 
     @classmethod
     def random(cls, n_bytes: int) -> Self:
-        """Bytes of the kernel's generator, which exist nowhere else in this process."""
+        """Bytes of the kernel's generator; on Linux they exist nowhere else in this process."""
         buffer = cls(n_bytes)
-        done = 0
-        with open("/dev/urandom", "rb", buffering=0) as generator:  # noqa: PTH123  # no Path needed
-            while done < n_bytes:
-                done += generator.readinto(buffer.view[done:]) or 0
+        if sys.platform != "linux":
+            buffer.view[:] = os.urandom(n_bytes)
+            return buffer
+        done, address = 0, buffer.array.ctypes.data
+        while done < n_bytes:
+            n_drawn = _libc.getrandom(address + done, n_bytes - done, 0)
+            if n_drawn < 0 and ctypes.get_errno() != errno.EINTR:
+                raise OSError(ctypes.get_errno(), "getrandom failed")
+            done += max(n_drawn, 0)
         return buffer
 
     @property
@@ -237,7 +246,7 @@ class _Arena:
             free = self._free.setdefault(size, deque())
         while True:
             try:
-                return free.popleft()
+                return free.pop()  # what was used last is still in the cache
             except IndexError:
                 self._refill(size, free)
 

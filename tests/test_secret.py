@@ -1,4 +1,5 @@
 import copy
+import errno
 import gc
 import os
 import pickle
@@ -100,6 +101,29 @@ def test_random_buffers_differ():
     drawn = [SecretBuffer.random(n) for n in (32, 32, 100_000)]
     assert drawn[0] != drawn[1]
     assert len(np.unique(drawn[2].array)) == 256  # one is missing with probability 1e-167
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the generator of Linux")
+def test_a_generator_that_fails_is_an_error_and_a_signal_is_none(monkeypatch):
+    answers = iter([-1, 3, 29])
+    calls = []
+
+    def getrandom(address, n_bytes, flags):
+        calls.append(n_bytes)
+        secret.ctypes.set_errno(errno.EINTR)
+        return next(answers)
+
+    monkeypatch.setattr(secret._libc, "getrandom", getrandom)
+    SecretBuffer.random(32)
+    assert calls == [32, 32, 29]
+
+    def refuse(address, n_bytes, flags):
+        secret.ctypes.set_errno(errno.ENOSYS)
+        return -1
+
+    monkeypatch.setattr(secret._libc, "getrandom", refuse)
+    with pytest.raises(OSError, match="getrandom failed"):
+        SecretBuffer.random(32)
 
 
 def test_memory_goes_back_as_zeros_when_the_last_view_is_gone(arena):
