@@ -332,6 +332,6 @@ class Ldpc:
 def _crc(bits: NDArray[np.uint8]) -> int:
     """CRC-32 of bits, which are overwritten."""
     packed = np.packbits(bits)
-    checksum = zlib.crc32(packed)
+    checksum = zlib.crc32(packed.data)
     wipe(bits, packed)
     return checksum
