@@ -276,8 +276,8 @@ class _Arena:
 
     def _map_secret(self, size: int) -> int | None:
         descriptor = _libc.syscall(_SYS_MEMFD_SECRET, os.O_CLOEXEC)
-        if descriptor < 0:
-            self.has_memfd_secret = False
+        if descriptor < 0:  # not in this kernel, or not for us; or no descriptor is left just now
+            self.has_memfd_secret = ctypes.get_errno() in (errno.EMFILE, errno.ENFILE)
             return None
         try:
             os.ftruncate(descriptor, size)

@@ -233,6 +233,21 @@ def test_memory_that_only_we_can_read_is_used_where_there_is_any(monkeypatch):
             memory.read(6)
 
 
+@pytest.mark.parametrize(("code", "again"), [(errno.ENOSYS, False), (errno.EMFILE, True)])
+def test_without_memfd_secret_there_is_other_memory(monkeypatch, code, again):
+    fresh = secret._Arena()
+    monkeypatch.setattr(secret, "_arena", fresh)
+
+    def syscall(number, flags):
+        secret.ctypes.set_errno(code)
+        return -1
+
+    monkeypatch.setattr(secret._libc, "syscall", syscall)
+    assert SecretBuffer.copy_of(b"sesame") == b"sesame"
+    assert set(in_use()) <= {"locked", "unlocked"}
+    assert fresh.has_memfd_secret is (again and sys.platform == "linux")
+
+
 def test_a_lock_that_is_refused_is_told(arena, monkeypatch):
     monkeypatch.setattr(secret._libc, "mlock", lambda address, size: -1)
     buffer = SecretBuffer.copy_of(b"sesame")
