@@ -292,7 +292,7 @@ def test_secret_values_are_in_no_report(honest):
     (value,) = honest.alice.keys.values()
     text = repr(honest.alice.reports) + repr(honest.alice.held) + repr(honest.bob.core)
     assert value.view.hex()[:16] not in text
-    assert repr(value[:8])[2:-1] not in text
+    assert repr(bytes(value.view[:8]))[2:-1] not in text
 
 
 def test_sources_as_they_travel_are_rounded_to_nano():
