@@ -182,7 +182,7 @@ def find_unused(descriptor: int, path: Path, n_pads: int, side: int) -> NDArray[
         except OSError as error:
             raise KeyStoreError(f"{path}: {error.strerror}") from None
         words = region.array.view(np.uint64).reshape(n_pads, 2)
-        unused: NDArray[np.bool_] = words.any(axis=1)
+        unused: NDArray[np.bool_] = (words != 0).any(axis=1)
     return unused
 
 
