@@ -401,7 +401,8 @@ class Pair:
             leak_model=effect.leak_model,
             created_utc=self._world.utc_now().isoformat(timespec="seconds"),
         )
-        self._n_keys = self._store.prepare(meta, effect.key, effect.record)
+        with effect.key.value:
+            self._n_keys = self._store.prepare(meta, effect.key, effect.record)
 
     def _report(self, event: str, fields: Mapping[str, Any]) -> None:
         if event == "block.stage":

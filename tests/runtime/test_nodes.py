@@ -175,6 +175,9 @@ async def test_three_nodes_make_a_key(site, nursery):
     assert fingerprints(site, "alice", "bob") == fingerprints(site, "bob", "alice") != {}
     assert site.lines["charles"].named("pair.finished")[0]["light_s"] > 0
     assert site.lines["charles"].events[0]["event"] == "ready"
+    kinds = site.lines["alice"].named("ready")[0]["secret_memory"]
+    assert kinds
+    assert set(kinds) <= {"memfd_secret", "locked", "unlocked"}
     nursery.cancel_scope.cancel()
 
 
