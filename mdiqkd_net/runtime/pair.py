@@ -282,6 +282,7 @@ class Pair:
                 self._peer_bytes += len(frame.raw)
                 await self._hear_peer(link, frame)
             case _FromRelay(frame=frame):
+                self._heard_at = trio.current_time()
                 try:
                     await self._compute(partial(self._core.receive_relay, frame))
                 except (ProtocolError, WireError) as error:
