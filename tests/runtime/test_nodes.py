@@ -374,7 +374,6 @@ async def test_reconnects_spend_no_pad_and_leave_no_descriptor(site, nursery, mo
         await link.close()
         with trio.fail_after(20):
             while alice._pairs["bob"]._link in (None, link):
-                await site.lines["alice"].next_line()
                 await trio.testing.wait_all_tasks_blocked(0.001)
     up = [event for event in site.lines["alice"].named("link.up") if event["peer"] == "bob"]
     assert len(up) == n_times + 1
