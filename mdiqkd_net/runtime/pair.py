@@ -49,6 +49,7 @@ from mdiqkd_net.runtime.crashing import Step
 from mdiqkd_net.runtime.designs import store_digest
 from mdiqkd_net.runtime.link import Link, RefusedError, is_final, told
 from mdiqkd_net.runtime.optical import Transmitter
+from mdiqkd_net.runtime.pads import SteppedPads
 from mdiqkd_net.runtime.world import World, durably
 from mdiqkd_net.wire.frames import Frame
 from mdiqkd_net.wire.messages import Message
@@ -167,7 +168,7 @@ class Pair:
         self._core = Endpoint(
             plan,
             sequencer=self.correspondence.sequencer,
-            pads=pads,
+            pads=SteppedPads(pads, world),
             records=_Records(store, peer.node),
             entropy=entropy,
             now_s=lambda: self._heard_at,  # cores run in threads, where trio has no time
