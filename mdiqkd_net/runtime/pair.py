@@ -299,8 +299,7 @@ class Pair:
 
     async def _hear_peer(self, link: Link, frame: Frame) -> None:
         try:
-            if link.accept(frame) if frame.stream == 0 else True:
-                await self._compute(partial(self._core.receive_peer, frame))
+            await self._compute(partial(self._core.receive_peer, frame))
         except AuthenticationError as error:
             self._report("tag.failed", {"users": list(self._core.users)})
             await link.refuse(error.abort_code)

@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 import trio
 from live_site import Site, listening
@@ -17,3 +19,14 @@ async def open_site(tmp_path, nursery):
         with trio.CancelScope(shield=True):
             for site in sites:
                 await site.kill(*(name for name in site.nodes if site.nodes[name].alive))
+
+
+@pytest.fixture
+def report(capsys):
+    """Show a line of a campaign's result, whatever else is captured."""
+
+    def show(line):
+        with capsys.disabled():
+            sys.stdout.write(f"\n{line}")
+
+    return show

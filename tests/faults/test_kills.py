@@ -7,8 +7,7 @@ key. After every restart both users must have a new key in time, and the books m
 import signal
 
 import pytest
-import trio
-from live_site import NODES, RECOVERY_S, USERS
+from live_site import USERS
 
 from mdiqkd_net.runtime.crashing import crash_points
 
@@ -55,7 +54,7 @@ async def test_users_killed_between_steps_of_the_commit(open_site):
 
 @pytest.mark.campaign
 @pytest.mark.parametrize(("user", "point"), POINTS)
-async def test_users_killed_at_every_point(open_site, user, point, record_property):
+async def test_users_killed_at_every_point(open_site, user, point, report):
     site = open_site()
     await site.start("charles", *USERS)
     await site.new_key(60)
@@ -63,4 +62,4 @@ async def test_users_killed_at_every_point(open_site, user, point, record_proper
     for visit in range(1, 11):
         await site.kill(user)
         times.append(await killed_at(site, user, point, visit))
-    print(f"{user} {point}: {len(times)} kills, recovery {min(times):.1f} to {max(times):.1f} s")
+    report(f"{user} {point}: {len(times)} kills, recovery {min(times):.1f} to {max(times):.1f} s")
