@@ -22,13 +22,7 @@ POINTS = [
 ]
 """Every point that an undisturbed run passes; only a coordinator confirms."""
 
-SAMPLE = [
-    ("alice", "hold.after"),
-    ("bob", "hold.after"),
-    ("alice", "commit.before"),
-    ("bob", "commit.after"),
-    ("alice", "tag.after"),
-]
+SAMPLE = [("alice", "commit.after"), ("bob", "hold.after"), ("alice", "tag.after")]
 """Between two steps of the commit each, where a key could be half."""
 
 
