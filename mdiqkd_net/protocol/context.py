@@ -24,7 +24,7 @@ from mdiqkd_net.protocol.credit import Granted
 from mdiqkd_net.protocol.effects import Disarm, Effect, Finished, Report, Send
 from mdiqkd_net.protocol.ids import block_id, pair_id, session_digest
 from mdiqkd_net.protocol.light import Entropy, SessionLight
-from mdiqkd_net.protocol.reconciling import KeyReconciliation
+from mdiqkd_net.protocol.reconciling import KeyReconciliation, RoundTrips
 from mdiqkd_net.protocol.sifting import Sifted
 from mdiqkd_net.protocol.states import Role, State
 from mdiqkd_net.protocol.tags import Pads, Transcript, tag_context
@@ -63,6 +63,7 @@ class BlockContext:
     qber_hint: float
     log: AnnouncementLog
     credit: Granted
+    round_trips: RoundTrips = field(default_factory=RoundTrips)
     transcript: Transcript = field(default_factory=Transcript)
     peer_source: Source | None = None
     states: list[NDArray[np.uint8]] = field(default_factory=list, repr=False)
@@ -100,6 +101,12 @@ class BlockContext:
     def session_digest(self) -> bytes:
         """Of everything that the relay said about the session."""
         return session_digest(self.ready)
+
+    @property
+    def light_s(self) -> float:
+        """How long the block's pulses took, as the relay gives their rate; 0 if it does not."""
+        rate_hz = self.ready.pulse_rate_hz
+        return self.ready.n_pulses / rate_hz if rate_hz else 0.0
 
     @property
     def sources(self) -> tuple[Source, Source]:
@@ -186,6 +193,7 @@ class BlockContext:
             "tag_failures": self.tag_failures,
             "leak_ec_bits": 0,
             "f_ec": None,
+            "scheme": None,
             "qber_x": None,
             "qber_z": None,
             "s11_lower": None,
@@ -203,6 +211,7 @@ class BlockContext:
             found["leak_ec_bits"] = self.reconciliation.leak_bits
             found["f_ec"] = self._f_ec(found["qber_z"])
             found["rounds"] = self.reconciliation.n_rounds
+            found["scheme"] = self.reconciliation.scheme
         if self.estimate is not None:
             found["s11_lower"] = self.estimate.s11_lower
             found["e11_upper"] = self.estimate.e11_upper

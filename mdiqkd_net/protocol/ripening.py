@@ -227,6 +227,8 @@ def _reports(ctx: BlockContext) -> list[Effect]:
             leak_ec_bits=summary["leak_ec_bits"],
             f_ec=summary["f_ec"],
             rounds=summary["rounds"],
+            scheme=summary["scheme"],
+            round_trip_s=ctx.round_trips.shortest_s if ctx.is_coordinator else None,
             sifted_bits=ctx.key_bits.size,
         ),
         ctx.report(

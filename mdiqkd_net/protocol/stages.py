@@ -11,7 +11,7 @@ import numpy as np
 from mdiqkd_net.blocks import setting_of
 from mdiqkd_net.errors import RemoteProtocolError
 from mdiqkd_net.protocol.context import FAILED_CHECK, NOT_ENOUGH_DATA, BlockContext
-from mdiqkd_net.protocol.effects import Arm, Begin, Disarm, Effect, Freeze, Tell
+from mdiqkd_net.protocol.effects import Answered, Arm, Asked, Begin, Disarm, Effect, Freeze, Tell
 from mdiqkd_net.protocol.light import peer_source
 from mdiqkd_net.protocol.reconciling import KeyReconciliation
 from mdiqkd_net.protocol.sifting import errors_of_test, sift
@@ -43,6 +43,7 @@ def open_block(ctx: BlockContext) -> Step:
     return State.OPENING, [
         Begin(ctx.block),
         ctx.report("block.stage", stage="opened"),
+        Asked(),
         ctx.send(proposal),
     ]
 
@@ -63,7 +64,7 @@ def on_opened(ctx: BlockContext, message: BlockOpened) -> Step:
     """Coordinator: parameters agree; arm the transmitter."""
     ctx.agreement.check_opened(message, ctx.block, ctx.session_digest)
     ctx.peer_source = peer_source(message.source)
-    return State.COLLECTING, _arm(ctx)
+    return State.COLLECTING, [Answered(), *_arm(ctx)]
 
 
 def _arm(ctx: BlockContext) -> list[Effect]:
@@ -207,7 +208,7 @@ def on_estimation_bits(ctx: BlockContext, message: EstimationBits) -> Step:
     ctx.reconciliation = KeyReconciliation(
         ctx.sifted.key_bits,
         corrects=not ctx.is_coordinator,
-        scheme=ctx.agreement.reconciler,
+        reconciler=ctx.agreement.reconciler,
         qber=ctx.qber_hint,
         entropy=ctx.entropy,
     )
@@ -219,6 +220,11 @@ def on_estimation_bits(ctx: BlockContext, message: EstimationBits) -> Step:
         ctx.estimate = best
         state, more = ctx.abort(ctx.how_much_longer(best.reason, leak_bits=0), NOT_ENOUGH_DATA)
         return state, effects + more
+    ctx.reconciliation.choose(
+        rtt_s=ctx.round_trips.shortest_s,
+        light_s=ctx.light_s,
+        budget_bits=best.key_length_bits,
+    )
     started = [ctx.send(m) for m in ctx.reconciliation.start()]
     return State.RECONCILING, [
         *effects,

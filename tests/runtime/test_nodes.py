@@ -278,7 +278,7 @@ async def test_a_pair_that_has_failed_holds_up_nobody(site):
 
 
 async def test_a_peer_that_never_comes_is_named(site, nursery):
-    site.change("alice", patience_s=2.0)
+    site.change("alice", patience_s=0.5)
     nursery.start_soon(site.node("charles").run)
     with pytest.RaisesGroup(
         pytest.RaisesExc(RemoteProtocolError, match=r"bob did not connect within 0\.5 s"),
@@ -291,7 +291,7 @@ async def test_a_peer_that_never_comes_is_named(site, nursery):
 
 async def test_a_relay_that_never_comes_is_named(site):
     site.close("charles")
-    site.change("alice", patience_s=2.0)
+    site.change("alice", patience_s=0.5)
     with pytest.RaisesGroup(
         pytest.RaisesExc(RemoteProtocolError, match=r"relay: cannot reach .* within 0\.5 s"),
         flatten_subgroups=True,

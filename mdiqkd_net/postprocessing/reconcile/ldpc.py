@@ -42,7 +42,7 @@ GROWTH: Final = 1.35
 CHECKSUM_BITS: Final = 32
 
 # Syndrome bits over n h(QBER): what decodes without requests in most frames, by measurement.
-_MARGINS: Final = ((0.0, 1.20), (0.005, 1.145), (0.01, 1.125), (0.02, 1.11), (0.05, 1.105))
+_MARGINS: Final = ((0.0, 1.20), (0.005, 1.145), (0.01, 1.125), (0.02, 1.11), (0.03, 1.112))
 
 
 def syndrome_bits(n_bits: int, qber: float) -> int:
