@@ -182,7 +182,7 @@ async def test_who_fails_too_often_must_wait_and_who_is_there_does_not_notice(
     listening, credentials
 ):
     """Noise in place of TLS: after a few of them the address costs nothing more."""
-    limits = replace(SOON, failures_per_s=1e-3, failures_at_once=5)
+    limits = replace(LIMITS, failures_per_s=1e-3, failures_at_once=5)
     server = await listening(limits)
     async with connected(server, credentials("bob")) as link:
         for _ in range(20):
@@ -420,7 +420,7 @@ def test_held_frames_cost_what_has_come_of_them():
     async def held_by(link, theirs):
         await theirs.send_all(hello + begun)
         assert await link.next_frame() is not None
-        with pytest.raises(RemoteProtocolError, match=f"found {len(begun)} bytes of a frame"):
+        with pytest.raises(RemoteProtocolError, match="has been silent"):
             await link.next_frame()
 
     async def main():
