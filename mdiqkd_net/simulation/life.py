@@ -18,8 +18,6 @@ from mdiqkd_net.telemetry.events import Telemetry
 T = TypeVar("T")
 
 EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
-COMPUTE_S: Final = 0.002
-"""Mean time that work in a thread takes, whatever it is."""
 
 
 class Crashed(BaseException):
@@ -101,6 +99,9 @@ Shell = Callable[["Life", Path, Telemetry], Awaitable[None]]
 class Life:
     """From a start to an end. It is the `World` of the shell.
 
+    Args:
+        compute_s: Mean time that work in a thread takes, whatever it is.
+
     Attributes:
         node: Whose life it is.
         troubles: What is wrong with its machine.
@@ -108,7 +109,15 @@ class Life:
     """
 
     def __init__(
-        self, node: str, number: int, *, seed: str, net: Net, disk: Disk, observer: Observer
+        self,
+        node: str,
+        number: int,
+        *,
+        seed: str,
+        net: Net,
+        disk: Disk,
+        observer: Observer,
+        compute_s: float,
     ) -> None:
         rng = Random(f"{seed} {node} {number}")
         self.node = node
@@ -120,6 +129,7 @@ class Life:
         self._net = net
         self._disk = disk
         self._observer = observer
+        self._compute_s = compute_s
         self._scope = trio.CancelScope()
         self._in_step = False
 
@@ -188,7 +198,7 @@ class Life:
         await trio.lowlevel.checkpoint_if_cancelled()
         self._in_step = False
         result = work(*args)
-        takes_s = self._rng.expovariate(1.0 / COMPUTE_S)
+        takes_s = self._rng.expovariate(1.0 / self._compute_s)
         if self._in_step:
             takes_s += self.troubles.disk_delay_s
         with trio.CancelScope(shield=True):  # as a thread, it is not abandoned

@@ -81,16 +81,23 @@ class _Pipe:
             await self.changed.park()
 
     async def get(self, max_bytes: int) -> bytes:
+        has_yielded = False
         while True:
             if self.unread:
                 raise trio.ClosedResourceError
             due_s = self._due_s()
             if due_s <= trio.current_time():
-                return self._take(max_bytes)
-            if self.broken:
+                if has_yielded:
+                    return self._take(max_bytes)
+                await trio.lowlevel.checkpoint()
+            elif self.broken:
                 raise trio.BrokenResourceError("the other side hung up")
-            with trio.move_on_at(due_s):
-                await self.changed.park()
+            elif due_s == NEVER:
+                await self.changed.park()  # a deadline that never comes costs as much as any
+            else:
+                with trio.move_on_at(due_s):
+                    await self.changed.park()
+            has_yielded = True
 
     @property
     def _stalled(self) -> bool:
@@ -149,7 +156,6 @@ class End(trio.abc.Stream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Wait for bytes; empty at the end of the stream."""
-        await trio.lowlevel.checkpoint()
         return await self._incoming.get(max_bytes or PIECE_BYTES)
 
     async def receive(self) -> bytes:

@@ -23,11 +23,13 @@ from mdiqkd_net.runtime.config import (
     Tls,
 )
 from mdiqkd_net.runtime.endpoint import EndpointNode
-from mdiqkd_net.simulation.disk import Disk
-from mdiqkd_net.simulation.faults import FAULTS, Wish
-from mdiqkd_net.simulation.life import Life, SimulatedEntropy
+from mdiqkd_net.simulation.books import STORE
+from mdiqkd_net.simulation.disk import Contents, Disk
+from mdiqkd_net.simulation.faults import FAULTS, RESTORE, Wish
+from mdiqkd_net.simulation.frames import pads_name
+from mdiqkd_net.simulation.life import Life, SimulatedEntropy, Troubles
 from mdiqkd_net.simulation.net import LATENCY_S, PIECE_BYTES, End, Net
-from mdiqkd_net.simulation.watch import STORE, Watch, pads_name
+from mdiqkd_net.simulation.watch import Watch
 from mdiqkd_net.telemetry.events import Telemetry
 
 RELAY: Final = "charles"
@@ -37,6 +39,10 @@ SAFETY_S: Final = 8.0
 """How long faults are at work."""
 LIVENESS_S: Final = 120.0
 """How long a network without faults may take for a key of every pair."""
+COMPUTE_S: Final = 0.002
+LIGHT_S: Final = 0.1
+"""About how long work in a thread takes, at users and at the relay. Light is slow, so that harm
+meets a block and not the pause between two."""
 PATIENCE_S: Final = 8.0
 RESTART_S: Final = 1.0
 """About how long it takes until a node that has ended is started again."""
@@ -87,7 +93,11 @@ class Network:
         self.history: list[str] = []
         self.keys = 0
         self.aborted = 0
-        self._blocks = rng.choice((1, 2)) if len(self.users) == 2 else 1
+        # Who puts older files back has an operator start all nodes again.
+        self.restarts = rng.random() < 0.5 or RESTORE in faults
+        self._blocks = rng.choice((1, 2)) if self.restarts and len(self.users) == 2 else 1
+        if not self.restarts:
+            self._blocks = 0  # without end: there must be one to make in peace
         self._reconciler: Scheme = rng.choice(("cascade", "cascade_low_rounds"))
         self._lives: dict[str, Life] = {}
         self._n_lives = dict.fromkeys(self.names, 0)
@@ -96,7 +106,8 @@ class Network:
         }
         self.watch = Watch(self.pairs, lambda node: self._disks[node].path)
         self._due: set[tuple[str, str]] = set()
-        self._all_there = trio.Event()
+        self._doubtful: set[tuple[tuple[str, str], bytes]] = set()
+        self._all_well = trio.Event()
         self._make_pads(directory)
 
     @property
@@ -105,29 +116,32 @@ class Network:
         return self._trace.hexdigest()
 
     async def run(self) -> None:
-        """First harm, then peace; in peace every pair must make a key."""
-        await self._safety()
-        self._heal()
-        self.note("all", "no more faults; every node is started again")
-        self._blocks = 1
-        self._due = {(u, v) for pair in self.pairs for u, v in (pair, pair[::-1])}
-        self._all_there = trio.Event()
+        """First harm, then peace; in peace every pair must make a key, and settle what it began."""
         async with trio.open_nursery() as nursery:
-            for name in self.names:
-                nursery.start_soon(self._keep, name)
-            with trio.move_on_after(LIVENESS_S):
-                await self._all_there.wait()
+            self._start_all(nursery)
+            await self._harm()
+            self._heal()
+            if self.restarts:
+                self.note("all", "no more faults; every node is started again")
+            else:
+                self.note("all", "no more faults")
+                await self._peace()
             nursery.cancel_scope.cancel()
-        for node, peer in sorted(self._due):
-            self.watch.violations.append(
-                f"K10: {node} made no key with {peer} within {LIVENESS_S:g} s without faults"
-            )
+        if self.restarts:
+            self._blocks = 1
+            async with trio.open_nursery() as nursery:
+                self._start_all(nursery)
+                await self._peace()
+                nursery.cancel_scope.cancel()
         self.watch.check_stores()
+        self.watch.close()
 
-    async def _safety(self) -> None:
+    def _start_all(self, nursery: trio.Nursery) -> None:
+        for name in self.names:
+            nursery.start_soon(self._keep, name)
+
+    async def _harm(self) -> None:
         async with trio.open_nursery() as nursery:
-            for name in self.names:
-                nursery.start_soon(self._keep, name)
             for pair in self.pairs:
                 nursery.start_soon(self._use_keys, pair)
             for fault in self._faults:
@@ -137,8 +151,24 @@ class Network:
             nursery.cancel_scope.cancel()
         self.watch.check_stores()
 
+    async def _peace(self) -> None:
+        self._due = {(u, v) for pair in self.pairs for u, v in (pair, pair[::-1])}
+        self._doubtful = self.watch.unsettled()
+        self._all_well = trio.Event()
+        with trio.move_on_after(LIVENESS_S):
+            await self._all_well.wait()
+        within = f"within {LIVENESS_S:g} s without faults"
+        for node, peer in sorted(self._due):
+            self.watch.violations.append(f"K10: {node} made no key with {peer} {within}")
+        for (one, other), block_id in sorted(self._doubtful):
+            self.watch.violations.append(
+                f"K9: block {block_id.hex()[:8]} of {one} and {other} is not settled {within}"
+            )
+
     def _heal(self) -> None:
         self.wishes.clear()
+        for life in self._lives.values():
+            life.troubles = Troubles()
         self.net.refused.clear()
         self.net.latency_s, self.net.piece_bytes = LATENCY_S, PIECE_BYTES
         for route in sorted(self.net.stalled):
@@ -155,6 +185,7 @@ class Network:
                 net=self.net,
                 disk=self._disks[node],
                 observer=self,
+                compute_s=LIGHT_S if node == RELAY else COMPUTE_S,
             )
             self._lives[node] = life
             self.note(node, f"starts, life {self._n_lives[node]}")
@@ -162,6 +193,7 @@ class Network:
                 why = await life.run(self._relay if node == RELAY else self._user)
             finally:
                 del self._lives[node]
+                self.watch.ended(node)
             self.note(node, f"ended: {why}")
             await trio.sleep(self._rng.uniform(0.1, 2.0) * RESTART_S)
 
@@ -244,6 +276,18 @@ class Network:
             lost = life.crash(torn=torn)
             self.note(node, f"{why}; {lost}" if lost else why)
 
+    def copy_of(self, node: str) -> Contents:
+        """A node's files as they are."""
+        return self._disks[node].contents()
+
+    def put_back(self, node: str, older: Contents, *, pads: bool, store: bool) -> None:
+        """End a node's process, and put back some of its files as they were."""
+        what = " and ".join(["pads"] * pads + ["store"] * store)
+        self.crash(node, f"ended, to get back its older {what}")
+        self._disks[node].put_back(older, pads=pads, store=store)
+        if store:
+            self.watch.put_back(node)
+
     def note(self, node: str, what: str) -> None:
         """Enter something into the history."""
         line = f"{trio.current_time():9.4f}  {node:<8} {what}"
@@ -260,16 +304,13 @@ class Network:
             self.keys += 1
             users = fields["users"]
             self._due.discard((node, users[users[0] == node]))
-            if not self._due:
-                self._all_there.set()
+            self._look()
         elif event == "block.aborted":
             self.aborted += 1
 
     def passed(self, life: Life, point: str) -> None:
         """A node passes a crash point."""
         self.note(life.node, f"at {point}")
-        if point.endswith(".after"):
-            self.watch.check_stores()
         for wish in [w for w in self.wishes if w.node == life.node]:
             if wish.torn and point == wish.point.replace(".after", ".before"):
                 life.remember_disk()
@@ -279,7 +320,17 @@ class Network:
                     self.wishes.remove(wish)
                     how = "loses power within" if wish.torn else "killed at"
                     self.crash(life.node, f"{how} {point}", torn=wish.torn)
-                    return
+                    break
+        if point.endswith(".after"):
+            self.watch.check_stores(life.node)
+            self._look()
+
+    def _look(self) -> None:
+        """Whether peace has brought all that it must."""
+        if self._doubtful:
+            self._doubtful &= self.watch.unsettled()
+        if not (self._due or self._doubtful):
+            self._all_well.set()
 
     def bug(self, node: str, error: BaseException) -> None:
         """A node ends in a way that no fault can excuse."""
