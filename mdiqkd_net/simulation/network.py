@@ -40,7 +40,7 @@ SAFETY_S: Final = 8.0
 LIVENESS_S: Final = 120.0
 """How long a network without faults may take for a key of every pair."""
 COMPUTE_S: Final = 0.002
-LIGHT_S: Final = 0.1
+LIGHT_S: Final = 0.2
 """About how long work in a thread takes, at users and at the relay. Light is slow, so that harm
 meets a block and not the pause between two."""
 PATIENCE_S: Final = 8.0
@@ -50,8 +50,8 @@ TAKE_S: Final = 2.0
 """About how often an application wants a key."""
 
 N_PADS: Final = 256
-N_PULSES: Final = 1_200_000
-SEGMENT_PULSES: Final = 500_000
+N_PULSES: Final = 600_000
+SEGMENT_PULSES: Final = 350_000
 
 # A block so short that it takes a twentieth of a second, and a security parameter so large that
 # it gives a key nevertheless: what is simulated is the network, and the keys are for nobody.
@@ -60,7 +60,7 @@ SOURCE: Final = Source(
     y=Setting(intensity=0.71, probability=0.11),
     z=Setting(intensity=1.0, probability=0.475),
 )
-SECURITY: Final = Security(eps_sec=0.1, eps_cor=1e-6)
+SECURITY: Final = Security(eps_sec=0.4, eps_cor=1e-6)
 RECEIVER: Final = ReceiverParams(
     efficiency=1.0, dark_probability=0.0, misalignment=0.0005, mode_overlap=1.0
 )
@@ -128,7 +128,7 @@ class Network:
                 await self._peace()
             nursery.cancel_scope.cancel()
         if self.restarts:
-            self._blocks = 1
+            self._blocks = 0
             async with trio.open_nursery() as nursery:
                 self._start_all(nursery)
                 await self._peace()

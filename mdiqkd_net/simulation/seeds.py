@@ -1,9 +1,11 @@
 """Run seeds, and make the history of one that fails as short as can be."""
 
+import gc
 import os
 import tempfile
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -55,7 +57,8 @@ def simulate(seed: int, faults: Sequence[str]) -> Outcome:
             await network.run()
             return network
 
-        network = scheduling.run(seed, main)
+        with _no_collection():
+            network = scheduling.run(seed, main)
     violations = tuple(network.watch.violations)
     return Outcome(
         seed=seed,
@@ -67,6 +70,18 @@ def simulate(seed: int, faults: Sequence[str]) -> Outcome:
         aborted=network.aborted,
         seconds=round(time.monotonic() - begun_s, 3),
     )
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """A run is short; looking for garbage can wait for its end."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def shrink(failed: Outcome) -> Outcome:
