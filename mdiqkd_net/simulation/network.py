@@ -40,13 +40,13 @@ SAFETY_S: Final = 8.0
 LIVENESS_S: Final = 120.0
 """How long a network without faults may take for a key of every pair."""
 COMPUTE_S: Final = 0.002
-LIGHT_S: Final = 0.2
+LIGHT_S: Final = 0.1
 """About how long work in a thread takes, at users and at the relay. Light is slow, so that harm
 meets a block and not the pause between two."""
 PATIENCE_S: Final = 8.0
 RESTART_S: Final = 1.0
 """About how long it takes until a node that has ended is started again."""
-TAKE_S: Final = 2.0
+TAKE_S: Final = 1.0
 """About how often an application wants a key."""
 
 N_PADS: Final = 256

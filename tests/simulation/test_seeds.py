@@ -121,7 +121,7 @@ def test_pads_that_are_not_burnt(monkeypatch):
 def test_pads_that_are_neither_burnt_nor_leased(monkeypatch):
     monkeypatch.setattr(PadFile, "_burn", lambda *_: None)
     monkeypatch.setattr(pads, "next_lease", lambda _granted, mark, _n_pads: (mark, WINDOW))
-    find({"K8", "K5"}, ("crash",), range(1, 4))
+    find({"K8", "K5"}, ("crash",), range(4, 5))
 
 
 def test_keys_that_are_delivered_and_stay(monkeypatch):
@@ -206,10 +206,10 @@ def test_keys_of_an_aborted_block_that_are_offered(tmp_path):
 
 def test_settings_that_are_revealed_too_early(tmp_path):
     watch = Watch([("alice", "bob")], lambda _: tmp_path)
-    sequencer = Sequencer()
+    sequencers = {"alice": Sequencer(), "bob": Sequencer()}
 
     def send(sender, receiver, message):
-        raw = sequencer.seal(message.TYPE, encode(message), 1).raw
+        raw = sequencers[sender].seal(message.TYPE, encode(message), 1).raw
         watch.sent(1, sender, receiver, raw)
 
     gate = m.Gate(batches=0, count=0, digest=bytes(16), hash_key=bytes(32))
@@ -226,7 +226,7 @@ def test_settings_that_are_revealed_too_early(tmp_path):
 def test_a_failing_seed_keeps_only_the_faults_that_it_needs(monkeypatch):
     def pretend(seed, faults):
         bad = ("K1: planted",) if {"cut", "torn"} <= set(faults) else ()
-        return Outcome(seed, tuple(faults), bad, (), "", 0, 0, 0.0)
+        return Outcome(seed, tuple(faults), bad, (), "", 0, 0, 0, 0.0)
 
     monkeypatch.setattr(seeds, "simulate", pretend)
     assert seeds.shrink(pretend(1, tuple(FAULTS))).faults == ("torn", "cut")
