@@ -34,7 +34,8 @@ class _Pipe:
         self._net = net
         self._route = source, target
         self._rng = rng
-        self._latency_s = net.latency_s * rng.uniform(0.2, 3.0)
+        self._distance = rng.uniform(0.2, 3.0)
+        self._latency_s = net.latency_s * self._distance
         self._arrivals: deque[tuple[float, bytes]] = deque()
         self._last_s = 0.0
         self._n_bytes = 0
@@ -49,6 +50,10 @@ class _Pipe:
         self._arrivals.append((self._last_s, data))
         self._n_bytes += len(data)
         self.changed.unpark_all()
+
+    def calm(self) -> None:
+        """What is sent from now on takes as long as on a connection that is made now."""
+        self._latency_s = self._net.latency_s * self._distance
 
     def end(self) -> None:
         """The sender has closed; the reader learns it behind everything else."""
@@ -179,6 +184,10 @@ class End(trio.abc.Stream):
             self._incoming.leave()
             self._net.forget(self)
 
+    def calm(self) -> None:
+        """The network is well again; this connection, too."""
+        self._outgoing.calm()
+
     def cut(self) -> None:
         """Break the connection, in both directions."""
         self._outgoing.cut()
@@ -307,6 +316,15 @@ class Net:
         self._healed.unpark_all()
         for end in self.ends:
             end._incoming.changed.unpark_all()
+
+    def calm(self) -> None:
+        """Nothing is stalled, refused, cut to pieces or late any more."""
+        self.refused.clear()
+        self.latency_s, self.piece_bytes = LATENCY_S, PIECE_BYTES
+        for end in self.ends:
+            end.calm()
+        for route in sorted(self.stalled):
+            self.heal(*route)
 
     def drop(self, node: str, *, cut: bool) -> None:
         """A process has died: close all that it had, or cut it."""

@@ -28,7 +28,7 @@ from mdiqkd_net.simulation.disk import Contents, Disk
 from mdiqkd_net.simulation.faults import FAULTS, RESTORE, Wish
 from mdiqkd_net.simulation.frames import pads_name
 from mdiqkd_net.simulation.life import Life, SimulatedEntropy, Troubles
-from mdiqkd_net.simulation.net import LATENCY_S, PIECE_BYTES, End, Net
+from mdiqkd_net.simulation.net import End, Net
 from mdiqkd_net.simulation.watch import Watch
 from mdiqkd_net.telemetry.events import Telemetry
 
@@ -169,10 +169,7 @@ class Network:
         self.wishes.clear()
         for life in self._lives.values():
             life.troubles = Troubles()
-        self.net.refused.clear()
-        self.net.latency_s, self.net.piece_bytes = LATENCY_S, PIECE_BYTES
-        for route in sorted(self.net.stalled):
-            self.net.heal(*route)
+        self.net.calm()
 
     async def _keep(self, node: str) -> None:
         """Start a node again whenever it has ended."""
