@@ -50,8 +50,8 @@ TAKE_S: Final = 1.0
 """About how often an application wants a key."""
 
 N_PADS: Final = 256
-N_PULSES: Final = 600_000
-SEGMENT_PULSES: Final = 350_000
+N_PULSES: Final = 540_000
+SEGMENT_PULSES: Final = 300_000
 
 # A block so short that it takes a twentieth of a second, and a security parameter so large that
 # it gives a key nevertheless: what is simulated is the network, and the keys are for nobody.
@@ -62,7 +62,7 @@ SOURCE: Final = Source(
 )
 SECURITY: Final = Security(eps_sec=0.4, eps_cor=1e-6)
 RECEIVER: Final = ReceiverParams(
-    efficiency=1.0, dark_probability=0.0, misalignment=0.0005, mode_overlap=1.0
+    efficiency=1.0, dark_probability=0.0, misalignment=0.0001, mode_overlap=1.0
 )
 QBER_HINT: Final = 0.001
 FIBER: Final = Fiber(length_km=0.0, attenuation_db_per_km=0.2)
