@@ -85,7 +85,7 @@ class Network:
         self._faults = faults
         self._rng = rng
         self._trace = hashlib.sha256()
-        self.users = USERS[: rng.choice((2, 2, 2, 3))]
+        self.users = USERS[: rng.choice((2, 2, 2, 2, 2, 3))]
         self.names = (RELAY, *self.users)
         self.pairs = tuple(itertools.combinations(self.users, 2))
         self.net = Net(Random(f"{seed} net"), self._sent)
