@@ -106,6 +106,7 @@ class Life:
         node: Whose life it is.
         troubles: What is wrong with its machine.
         dead: Whether it has crashed. What still runs then is unwinding, and reaches nobody.
+        has_given_up: Whether the node says that nothing more can be done with one of its peers.
     """
 
     def __init__(
@@ -124,6 +125,7 @@ class Life:
         self.entropy = SimulatedEntropy(Random(rng.random()))
         self.troubles = Troubles()
         self.dead = False
+        self.has_given_up = trio.Event()
         self._before_step: Contents = {}
         self._rng = rng
         self._net = net

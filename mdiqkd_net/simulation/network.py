@@ -43,9 +43,11 @@ COMPUTE_S: Final = 0.002
 LIGHT_S: Final = 0.1
 """About how long work in a thread takes, at users and at the relay. Light is slow, so that harm
 meets a block and not the pause between two."""
-PATIENCE_S: Final = 8.0
+PATIENCE_S: Final = 4.0
 RESTART_S: Final = 1.0
 """About how long it takes until a node that has ended is started again."""
+ATTEND_S: Final = 2.0
+"""About how long it takes until an operator looks after a node that has given up a peer."""
 TAKE_S: Final = 1.0
 """About how often an application wants a key."""
 
@@ -187,12 +189,21 @@ class Network:
             self._lives[node] = life
             self.note(node, f"starts, life {self._n_lives[node]}")
             try:
-                why = await life.run(self._relay if node == RELAY else self._user)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._attend, life)
+                    why = await life.run(self._relay if node == RELAY else self._user)
+                    nursery.cancel_scope.cancel()
             finally:
                 del self._lives[node]
                 self.watch.ended(node)
             self.note(node, f"ended: {why}")
             await trio.sleep(self._rng.uniform(0.1, 2.0) * RESTART_S)
+
+    async def _attend(self, life: Life) -> None:
+        """An operator starts a node again that has given up one of its peers and lives on."""
+        await life.has_given_up.wait()
+        await trio.sleep(self._rng.uniform(0.5, 2.0) * ATTEND_S)
+        self.crash(life.node, "ended by its operator")
 
     async def _use_keys(self, pair: tuple[str, str]) -> None:
         """Applications take keys, one the oldest, the other the same."""
@@ -297,7 +308,9 @@ class Network:
         told = ("block", "stage", "peer", "reason", "secret_bits", "n_keys")
         detail = " ".join(f"{k}={fields[k]}" for k in told if fields.get(k) is not None)
         self.note(node, f"{event} {detail}")
-        if event == "block.key":
+        if event == "pair.failed":
+            self._lives[node].has_given_up.set()
+        elif event == "block.key":
             self.keys += 1
             users = fields["users"]
             self._due.discard((node, users[users[0] == node]))
