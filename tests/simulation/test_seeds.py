@@ -203,3 +203,10 @@ def test_a_failing_seed_keeps_only_the_faults_that_it_needs(monkeypatch):
 
     monkeypatch.setattr(seeds, "simulate", pretend)
     assert seeds.shrink(pretend(1, tuple(FAULTS))).faults == ("torn", "cut")
+
+
+def test_words_that_are_said_again_after_their_pad_was_put_back():
+    """Alice repeats a `Commit` from her store; her older pad file knows nothing of its pad."""
+    outcome = simulate(270, ("torn", "refuse", "restore"))
+    assert outcome.violations == ()
+    assert "older pads" in "".join(outcome.history)
