@@ -6,7 +6,7 @@ from typing import Final
 
 import trio
 
-from mdiqkd_net.errors import RemoteProtocolError
+from mdiqkd_net.errors import RemoteProtocolError, WireError
 from mdiqkd_net.protocol.handshake import Expected, RoleName, greet, welcome
 from mdiqkd_net.runtime.world import Channel, Credentials
 from mdiqkd_net.wire.codec import CAPS, decode, encode
@@ -112,11 +112,17 @@ class Link:
         hello = greet(node, role, entropy, self.sequencer)
         self.n_bytes += len(hello)
         await self._stream.send_all(hello)
-        first = await self.next_frame()
-        if first is None:
-            raise self._lost()
-        self.sequencer.accept(first)
-        welcome(first, self.node, expected)
+        try:
+            first = await self.next_frame()
+            if first is None:
+                raise self._lost()
+            self.sequencer.accept(first)
+            welcome(first, self.node, expected)
+        except (RemoteProtocolError, WireError) as error:
+            if error.abort_code != LINK_LOST:
+                refusal = self.sequencer.seal(Error.TYPE, encode(Error(code=error.abort_code)))
+                await self._stream.send_all(refusal.raw)
+            raise
 
     async def _receive(self) -> bytes:
         try:
