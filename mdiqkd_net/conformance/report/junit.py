@@ -34,7 +34,7 @@ def _case(suite: Element, result: Result) -> None:
     case = SubElement(
         suite,
         "testcase",
-        name=f"{result.case.id} {result.case.text}",
+        name=_plain(f"{result.case.id} {result.case.text}"),
         classname=result.case.id.rpartition("-")[0],
         time=f"{result.seconds:.4f}",
     )
