@@ -8,7 +8,7 @@ case ended FAIL, UNCLEAN or INCONCLUSIVE, 1 otherwise. Do not point it at a node
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,7 +17,7 @@ from mdiqkd_net.errors import ConfigError
 
 if TYPE_CHECKING:
     from mdiqkd_net.conformance.cases import Case
-    from mdiqkd_net.conformance.relay.harness import RelayHarness
+    from mdiqkd_net.conformance.harness import Harness
     from mdiqkd_net.conformance.report.summary import About
     from mdiqkd_net.conformance.runner import Result
 
@@ -27,8 +27,13 @@ _MARKS: Final = {"FAIL": "red", "UNCLEAN": "red", "INCONCLUSIVE": "red", "PASS":
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--role", required=True, choices=("relay",), help="what the node is")
+    parser.add_argument(
+        "--role", required=True, choices=("relay", "endpoint"), help="what the node is"
+    )
     parser.add_argument("--connect", metavar="HOST:PORT", help="where the relay listens for users")
+    parser.add_argument(
+        "--listen", metavar="HOST:PORT", help="where the endpoint dials its relay: be that relay"
+    )
     parser.add_argument(
         "--light", metavar="HOST:PORT", help="where it listens for transmitters of simulated light"
     )
@@ -38,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=[],
         metavar="NODE.pem",
-        help="a user to play, with NODE.key and authority.pem beside it; give two",
+        help="a node to play, with NODE.key and authority.pem beside it: two users, or one relay",
     )
     parser.add_argument(
         "--pulses", type=int, default=300_000, metavar="N", help="of sessions with light (300000)"
@@ -69,9 +74,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """List or play the cases."""
     from mdiqkd_net.conformance.cases import select
+    from mdiqkd_net.conformance.endpoint import ENDPOINT_CASES
     from mdiqkd_net.conformance.relay import RELAY_CASES
 
-    cases = select(RELAY_CASES, args.select, args.level)
+    registry: Iterable[Case[Any]] = RELAY_CASES if args.role == "relay" else ENDPOINT_CASES
+    cases = select(registry, args.select, args.level)
     if args.list:
         _list(cases, as_json=args.json)
         return 0
@@ -108,41 +115,65 @@ def _play(args: argparse.Namespace, cases: "list[Case[Any]]") -> int:
     return 0 if conforms(results) else EXIT_NOT_SHOWN
 
 
-def _prepare(args: argparse.Namespace) -> "tuple[About, Callable[[], RelayHarness]]":
+def _prepare(args: argparse.Namespace) -> "tuple[About, Callable[[], Harness]]":
     from datetime import UTC, datetime
 
+    from mdiqkd_net.conformance.report.summary import About
+
+    if not args.time_scale > 0:
+        raise ConfigError(f"--time-scale: found {args.time_scale:g}; allowed: above 0")
+    if args.pulses < 1:
+        raise ConfigError(f"--pulses: found {args.pulses}; allowed: 1 or more")
+    address, make = _relays_users(args) if args.role == "relay" else _endpoints_relay(args)
+    about = About(
+        role=args.role,
+        address=address,
+        started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+        strict=args.strict,
+        time_scale=args.time_scale,
+        seed=args.seed,
+    )
+    return about, make
+
+
+def _relays_users(args: argparse.Namespace) -> "tuple[str, Callable[[], Harness]]":
     from mdiqkd_net.conformance.deadlines import Deadlines
     from mdiqkd_net.conformance.identity import load
     from mdiqkd_net.conformance.relay.harness import RelayHarness
-    from mdiqkd_net.conformance.report.summary import About
     from mdiqkd_net.runtime.sockets import parse_address
 
     if args.connect is None:
         raise ConfigError("--connect: found none; allowed: HOST:PORT of the relay")
     if not 1 <= len(args.identity) <= 2:
         raise ConfigError(f"--identity: found {len(args.identity)}; allowed: one or two users")
-    if not args.time_scale > 0:
-        raise ConfigError(f"--time-scale: found {args.time_scale:g}; allowed: above 0")
-    if args.pulses < 1:
-        raise ConfigError(f"--pulses: found {args.pulses}; allowed: 1 or more")
     identities = [load(path) for path in args.identity]
     if len({who.node for who in identities}) < len(identities):
         raise ConfigError(f"--identity: found {identities[0].node} twice; allowed: two users")
-    about = About(
-        role=args.role,
-        address=args.connect,
-        started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
-        strict=args.strict,
-        time_scale=args.time_scale,
-        seed=args.seed,
-    )
-    return about, partial(
+    return args.connect, partial(
         RelayHarness,
         parse_address(args.connect, "--connect"),
         identities,
         args.identity[0],
         light=None if args.light is None else parse_address(args.light, "--light"),
         n_pulses=args.pulses,
+        deadlines=Deadlines(args.time_scale),
+        seed=args.seed,
+    )
+
+
+def _endpoints_relay(args: argparse.Namespace) -> "tuple[str, Callable[[], Harness]]":
+    from mdiqkd_net.conformance.deadlines import Deadlines
+    from mdiqkd_net.conformance.endpoint.harness import EndpointHarness
+    from mdiqkd_net.conformance.identity import load
+
+    if args.listen is None:
+        raise ConfigError("--listen: found none; allowed: HOST:PORT that the endpoint dials")
+    if len(args.identity) != 1:
+        raise ConfigError(f"--identity: found {len(args.identity)}; allowed: one, the relay")
+    return args.listen, partial(
+        EndpointHarness,
+        args.listen,
+        load(args.identity[0]),
         deadlines=Deadlines(args.time_scale),
         seed=args.seed,
     )

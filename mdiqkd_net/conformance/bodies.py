@@ -17,7 +17,7 @@ EITHER: Final = (SCHEMA, NOT_CANONICAL)
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A legal message, and which of its fields hold a whole number and a node id."""
+    """A legal message, and which of its fields hold a whole number and, if any, a node id."""
 
     message: Message
     number: str
@@ -32,12 +32,13 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class BadBody:
-    """A body to be refused: its case number, what it is, codes, and how it is made."""
+    """A body to be refused: case number, what it is, codes, how it is made, and of what."""
 
     number: int
     text: str
     codes: tuple[int, ...]
     build: Callable[[Subject], bytes]
+    needs_name: bool = False
 
 
 def _pack(value: Any) -> bytes:
@@ -101,6 +102,7 @@ BAD_BODIES: Final = (
         "a string in a longer form than it needs",
         (NOT_CANONICAL,),
         _replacing("name", lambda old: b"\xda" + struct.pack(">H", len(old)) + old.encode()),
+        needs_name=True,
     ),
     BadBody(
         5,
@@ -132,9 +134,14 @@ BAD_BODIES: Final = (
         "binary where a string belongs",
         (SCHEMA,),
         _replacing("name", lambda old: _pack(old.encode())),
+        needs_name=True,
     ),
     BadBody(
-        15, "a string that is not UTF-8", EITHER, _replacing("name", lambda _: b"\xa2\xc3\x28")
+        15,
+        "a string that is not UTF-8",
+        EITHER,
+        _replacing("name", lambda _: b"\xa2\xc3\x28"),
+        needs_name=True,
     ),
     BadBody(
         16, "a whole number below its range", (SCHEMA,), _replacing("number", lambda _: _pack(-1))
@@ -145,7 +152,13 @@ BAD_BODIES: Final = (
         (SCHEMA,),
         _replacing("number", lambda _: _pack(2**64 - 1)),
     ),
-    BadBody(18, "a name that is no node id", (SCHEMA,), _replacing("name", lambda _: _pack("Bob"))),
+    BadBody(
+        18,
+        "a name that is no node id",
+        (SCHEMA,),
+        _replacing("name", lambda _: _pack("Bob")),
+        needs_name=True,
+    ),
     BadBody(19, "a key that is not a string", EITHER, _key_not_text),
     BadBody(20, "an array in place of the map", EITHER, lambda s: _pack(list(s.fields.values()))),
     BadBody(21, "no bytes at all", EITHER, lambda _: b""),
@@ -158,6 +171,7 @@ BAD_BODIES: Final = (
         "bytes said to be 2^32 - 1 long",
         EITHER,
         _replacing("name", lambda _: b"\xc6\xff\xff\xff\xff"),
+        needs_name=True,
     ),
     BadBody(
         27, "a map that ends before its last value", EITHER, lambda s: _map(_packed(s.fields))[:-1]

@@ -26,9 +26,15 @@ class Harness:
         self._seed = seed
         self.opened = AsyncExitStack()
 
-    def why_not(self, case: Case[Any]) -> str | None:
+    def why_not(self, case: Case[Any]) -> str | None:  # noqa: ARG002  # nothing is missing here
         """Why a case cannot be run with what the harness was given; None if it can."""
-        raise NotImplementedError
+        return None
+
+    async def start(self) -> None:
+        """Get ready, before the first probe."""
+
+    async def stop(self) -> None:
+        """Let go of what `start` took, after the last case."""
 
     async def probe(self) -> str | None:
         """What is wrong with the node as such; None if it answers as it should."""

@@ -70,46 +70,47 @@ async def play(
     """
     results: list[Result] = []
     problem: str | None = "not probed yet"
-    for case in cases:
-        started_s = trio.current_time()
-        why = harness.why_not(case)
-        if why is not None:
-            result = Result(case, Verdict.SKIP, Verdict.SKIP, Close.NOT_JUDGED, why, 0.0)
-        else:
-            if problem is not None:
-                harness.begin(case)
-                problem = await harness.probe()
-            if problem is not None:
-                result = Result(
-                    case,
-                    Verdict.INCONCLUSIVE,
-                    Verdict.INCONCLUSIVE,
-                    Close.NOT_JUDGED,
-                    f"the node does not answer: {problem}",
-                    trio.current_time() - started_s,
-                    harness.log.entries(),
-                )
-            else:
-                behavior, ending = await _play(harness, case)
-                log = harness.log.entries()
-                problem = await harness.probe()
-                if problem is not None:
-                    behavior = Verdict.FAIL
-                    found = f"afterwards the node does not answer: {problem}; {ending.found}"
-                    ending = Ending(ending.close, found.rstrip("; "))
-                verdict = judge(case, behavior, ending.close, strict=strict)
-                result = Result(
-                    case,
-                    verdict,
-                    behavior,
-                    ending.close,
-                    ending.found,
-                    round(trio.current_time() - started_s, 4),
-                    log if verdict not in (Verdict.PASS, Verdict.INFO) else [],
-                )
-        results.append(result)
-        tell(result)
+    await harness.start()
+    try:
+        for case in cases:
+            result, problem = await _one(harness, case, problem, strict=strict)
+            results.append(result)
+            tell(result)
+    finally:
+        with trio.CancelScope(shield=True):
+            await harness.stop()
     return results
+
+
+async def _one(
+    harness: Harness, case: Case[Any], problem: str | None, *, strict: bool
+) -> tuple[Result, str | None]:
+    """Play one case; `problem` is what the last probe found, before it and after it."""
+    why = harness.why_not(case)
+    if why is not None:
+        return Result(case, Verdict.SKIP, Verdict.SKIP, Close.NOT_JUDGED, why, 0.0), problem
+    started_s = trio.current_time()
+    if problem is not None:
+        harness.begin(case)
+        problem = await harness.probe()
+    if problem is not None:
+        behavior, ending = (
+            Verdict.INCONCLUSIVE,
+            Ending(found=f"the node does not answer: {problem}"),
+        )
+        log = harness.log.entries()
+    else:
+        behavior, ending = await _play(harness, case)
+        log = harness.log.entries()
+        problem = await harness.probe()
+        if problem is not None:
+            behavior = Verdict.FAIL
+            found = f"afterwards the node does not answer: {problem}; {ending.found}"
+            ending = Ending(ending.close, found.rstrip("; "))
+    verdict = judge(case, behavior, ending.close, strict=strict)
+    seconds = round(trio.current_time() - started_s, 4)
+    kept = log if verdict not in (Verdict.PASS, Verdict.INFO) else []
+    return Result(case, verdict, behavior, ending.close, ending.found, seconds, kept), problem
 
 
 async def _play(harness: Harness, case: Case[Any]) -> tuple[Verdict, Ending]:
@@ -131,7 +132,7 @@ def judge(case: Case[Any], behavior: Verdict, close: Close, *, strict: bool) -> 
     verdict = behavior
     if behavior is Verdict.PASS and close not in (Close.CLEAN, Close.NOT_JUDGED):
         verdict = Verdict.UNCLEAN
-    if case.level == "INFO" and verdict not in (Verdict.SKIP, Verdict.UNIMPLEMENTED):
+    if case.level == "INFO" and verdict in (Verdict.PASS, Verdict.FAIL, Verdict.UNCLEAN):
         return Verdict.INFO
     if case.level == "SHOULD" and verdict in (Verdict.FAIL, Verdict.UNCLEAN) and not strict:
         return Verdict.NON_STRICT

@@ -49,6 +49,20 @@ def test_what_cannot_be_used_is_refused(network, capsys, args, words):
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ([], "--listen: found none"),
+        (["--listen", "127.0.0.1:0"], "--identity: found 0; allowed: one, the relay"),
+        (["--listen", "here", "--identity", "{charles}"], "HOST:PORT"),
+    ],
+)
+def test_what_cannot_be_used_for_an_endpoint_is_refused(network, capsys, args, words):
+    told = [arg.format(charles=network / "charles.pem") for arg in args]
+    assert main(["conformance", "--role", "endpoint", *told]) == 2
+    assert words in capsys.readouterr().err
+
+
 def test_nobody_there_is_not_conformance(network, capsys, unused_port):
     args = ["--connect", f"127.0.0.1:{unused_port}", "--identity", str(network / "alice.pem")]
     assert main(["conformance", "--role", "relay", *args, "--select", "CT-RL-F-01", "--json"]) == 1

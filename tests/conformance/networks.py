@@ -5,15 +5,25 @@ import socket
 from contextlib import asynccontextmanager, suppress
 
 import trio
-from triangle import RECEIVER
+from triangle import RECEIVER, SECURITY, SOURCE
 
 from mdiqkd_net.conformance.deadlines import Deadlines
+from mdiqkd_net.conformance.endpoint.harness import EndpointHarness
 from mdiqkd_net.conformance.identity import load
 from mdiqkd_net.conformance.relay import RELAY_CASES
 from mdiqkd_net.conformance.relay.harness import RelayHarness
+from mdiqkd_net.errors import MdiqkdError
 from mdiqkd_net.params import Fiber
 from mdiqkd_net.runtime import charles, link
-from mdiqkd_net.runtime.config import CharlesConfig, SimulatedDevice, Tls
+from mdiqkd_net.runtime.config import (
+    CharlesConfig,
+    EndpointConfig,
+    Peer,
+    Remote,
+    SimulatedDevice,
+    Tls,
+)
+from mdiqkd_net.runtime.endpoint import EndpointNode
 from mdiqkd_net.telemetry.events import Telemetry
 
 SCALE = 0.3
@@ -77,12 +87,50 @@ async def relay(directory, monkeypatch, make=charles.Charles):
         nursery.cancel_scope.cancel()
 
 
+@asynccontextmanager
+async def endpoint(directory, monkeypatch):
+    """Alice, started again whenever she ends; the harness that is her relay."""
+    if link.HANDSHAKE_S == 10.0:
+        monkeypatch.setattr(link, "HANDSHAKE_S", 6 * SCALE)
+    listening = socket.create_server(("127.0.0.1", 0), backlog=64)
+    unlit = socket.socket()  # bound, and never listens: the light is not up yet
+    unlit.bind(("127.0.0.1", 0))
+    host, port = listening.getsockname()
+    config = EndpointConfig(
+        node="alice",
+        listen="127.0.0.1:0",
+        tls=tls_of(directory, "alice"),
+        relay=Remote(node="charles", address=f"{host}:{port}"),
+        light=f"127.0.0.1:{unlit.getsockname()[1]}",
+        source=SOURCE,
+        security=SECURITY,
+        store="alice.sqlite",
+        peers=[Peer(node="bob", pads="alice--bob.alice.pads", n_pulses=N_PULSES)],
+    )
+    harness = EndpointHarness(
+        f"fd://{listening.detach()}",
+        load(directory / "charles.pem"),
+        deadlines=Deadlines(SCALE),
+    )
+
+    async def keep_running():
+        while True:
+            with suppress_group((MdiqkdError, OSError)):
+                await EndpointNode(config, directory, Telemetry("alice", Sink())).run()
+
+    with unlit:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(keep_running)
+            yield harness
+            nursery.cancel_scope.cancel()
+
+
 class CrashError(Exception):
     """What a node dies of that was built to die."""
 
 
 class suppress_group:  # noqa: N801  # reads like contextlib.suppress
-    """Swallow groups that hold nothing but `kind`."""
+    """Swallow what is of `kind` in a group; the rest, such as a cancellation, goes on."""
 
     def __init__(self, kind):
         self._kind = kind
@@ -93,7 +141,9 @@ class suppress_group:  # noqa: N801  # reads like contextlib.suppress
     def __exit__(self, _kind, error, _trace):
         if isinstance(error, BaseExceptionGroup):
             _, rest = error.split(self._kind)
-            return rest is None
+            if rest is not None:
+                raise rest from None
+            return True
         return False
 
 
