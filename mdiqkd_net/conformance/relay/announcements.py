@@ -48,7 +48,8 @@ async def _measure(h: RelayHarness) -> Session:
         for user, what in zip(users, seen, strict=True):
             what.before_armed += await _listen(user, what, h.deadlines.quiet_s)
         n_asked = sum(light.n_asked for light in lights)
-        await users[1].tell(PairArmed(session=ready.session), frame.stream)
+        if not any(what.closed for what in seen):  # as a session might be that began too early
+            await users[1].tell(PairArmed(session=ready.session), frame.stream)
         for user, what in zip(users, seen, strict=True):
             await _collect(user, what, h.deadlines.light_s)
         for user, what in zip(users, seen, strict=True):
