@@ -24,6 +24,7 @@ from mdiqkd_net.runtime.config import (
     Tls,
 )
 from mdiqkd_net.runtime.endpoint import EndpointNode
+from mdiqkd_net.runtime.world import RealWorld
 from mdiqkd_net.telemetry.events import Telemetry
 
 SCALE = 0.3
@@ -79,7 +80,7 @@ async def relay(directory, monkeypatch, make=charles.Charles):
 
     async def run():
         with suppress(CrashError), suppress_group(CrashError):
-            await make(config, directory, Telemetry("charles", Sink())).run()
+            await make(config, directory, Telemetry("charles", Sink()), RealWorld()).run()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run)
@@ -116,7 +117,7 @@ async def endpoint(directory, monkeypatch):
     async def keep_running():
         while True:
             with suppress_group((MdiqkdError, OSError)):
-                await EndpointNode(config, directory, Telemetry("alice", Sink())).run()
+                await EndpointNode(config, directory, Telemetry("alice", Sink()), RealWorld()).run()
 
     with unlit:
         async with trio.open_nursery() as nursery:

@@ -15,7 +15,6 @@ from mdiqkd_net.protocol.handshake import Expected, greet
 from mdiqkd_net.runtime import sockets, tls
 from mdiqkd_net.runtime.accepting import accept, attend
 from mdiqkd_net.runtime.link import secure
-from mdiqkd_net.runtime.tls import contexts
 from mdiqkd_net.runtime.world import RealWorld
 from mdiqkd_net.wire import messages as m
 from mdiqkd_net.wire.frames import Sequencer
@@ -113,7 +112,7 @@ async def test_frames_cross_a_link(server, credentials):
 
 async def test_a_peer_that_closes_in_order_is_at_its_end(server, tls):
     stream = await sockets.dial(server.address, "test", 5.0)
-    polite = trio.SSLStream(stream, contexts(tls("bob"), NOWHERE)[1], https_compatible=True)
+    polite = trio.SSLStream(stream, contexts(tls("bob"))[1], https_compatible=True)
     await polite.send_all(greet("bob", "endpoint", secrets.token_bytes, Sequencer()))
     await polite.receive_some()
     with trio.fail_after(5), contextlib.suppress(trio.BrokenResourceError):
