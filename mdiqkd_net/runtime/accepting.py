@@ -6,11 +6,12 @@ from typing import Final
 
 import trio
 
-from mdiqkd_net.errors import ProtocolError, RemoteProtocolError, WireError
-from mdiqkd_net.protocol.correspondence import Correspondence
+from mdiqkd_net.errors import ProtocolError, WireError
+from mdiqkd_net.protocol.correspondence import LINK_LOST, Correspondence
 from mdiqkd_net.protocol.handshake import Expected, RoleName
 from mdiqkd_net.runtime.link import Link, secure
 from mdiqkd_net.runtime.node import leaves
+from mdiqkd_net.runtime.sockets import UNREACHABLE
 from mdiqkd_net.runtime.world import Credentials
 
 MAX_CONNECTIONS: Final = 256
@@ -80,8 +81,9 @@ async def attend(
             try:
                 await serve(link)
             except (ProtocolError, WireError) as error:
-                if not isinstance(error, RemoteProtocolError) or error.abort_code >> 8 != 4:
-                    await link.refuse(getattr(error, "abort_code", 0x0503))
+                code = getattr(error, "abort_code", 0x0503)
+                if code not in (LINK_LOST, UNREACHABLE):
+                    await link.refuse(code)
                 raise
             nursery.cancel_scope.cancel()
     except* (ProtocolError, WireError) as group:

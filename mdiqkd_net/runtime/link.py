@@ -6,7 +6,7 @@ from typing import Final
 
 import trio
 
-from mdiqkd_net.errors import RemoteProtocolError
+from mdiqkd_net.errors import RemoteProtocolError, WireError
 from mdiqkd_net.protocol.correspondence import LINK_LOST, Correspondence
 from mdiqkd_net.protocol.handshake import BAD_IDENTITY, Expected, RoleName, greet, welcome
 from mdiqkd_net.runtime.secure import NotTrustedError
@@ -172,11 +172,18 @@ class Link:
         raw = self.sequencer.seal(ours.TYPE, encode(ours)).raw
         self.n_bytes += len(raw)
         await self._stream.send_all(raw)
-        first = await self.next_frame()
-        if first is None:
-            raise self._lost()
-        self.sequencer.accept(first)
-        self._hellos = ours, welcome(first, self.node, expected), n_meetings
+        try:
+            first = await self.next_frame()
+            if first is None:
+                raise self._lost()
+            self.sequencer.accept(first)
+            theirs = welcome(first, self.node, expected)
+        except (RemoteProtocolError, WireError) as error:
+            if error.abort_code != LINK_LOST:
+                refusal = self.sequencer.seal(Error.TYPE, encode(Error(code=error.abort_code)))
+                await self._stream.send_all(refusal.raw)
+            raise
+        self._hellos = ours, theirs, n_meetings
 
     async def _receive(self) -> bytes:
         try:
