@@ -67,7 +67,7 @@ EXAMPLES = [
     m.Sift(chunk=0, settings=bulk.pack_pairs(np.array([3, 0, 1], np.uint8))),
     m.SiftDone(count=3, nonce=bytes(16)),
     m.EstimationBits(bits=bulk.pack_bits(np.array([1], np.uint8)), chunk=0, last=True),
-    m.ReconcileStart(bits=100, chunk=0, qber=15_000_000, seed=bytes(32)),
+    m.ReconcileStart(bits=100, chunk=0, qber=15_000_000, scheme="ldpc", seed=bytes(32)),
     m.Reconcile(chunk=0, payload=b"abc", round=4),
     m.VerifyGroups(digests=bytes(32), hash_key=bytes(16)),
     m.GroupsVerified(wrong=[1]),

@@ -140,7 +140,7 @@ class MemoryStore:
     @property
     def offered(self) -> dict[bytes, bytes]:
         return {
-            block_id: bytes(self.values[block_id].value)
+            block_id: bytes(self.values[block_id].value.view)
             for block_id, record in self.records.items()
             if record.phase is OFFERED[record.role]
         }
@@ -220,11 +220,14 @@ class Triangle:
         blocks: int = 1,
         alice_analysis: Analysis = DEFAULT,
         bob_analysis: Analysis = DEFAULT,
+        reconciler: str = "cascade",
+        round_trip_s: float = 0.0,
     ) -> None:
         self.random = Random(seed)
         self.tamper = tamper or (lambda _source, _target, frame: frame)
         self.trace: list[tuple[str, str, int]] = []
         self._seed = seed
+        self._round_trip_s = round_trip_s
         self._flight: deque[tuple[str, str, bytes, _Wire]] = deque()
         self._wires: dict[frozenset[str], _Wire] = {}
         self.relay = Relay(
@@ -240,7 +243,7 @@ class Triangle:
                 source=source,
                 security=alice_security if name == "alice" else bob_security,
                 bell_states=bell_states,
-                reconciler="cascade",
+                reconciler=reconciler,
                 analysis=alice_analysis if name == "alice" else bob_analysis,
             )
             plan = PairPlan(
@@ -378,6 +381,8 @@ class Triangle:
                 case fx.Freeze(digest=digest):
                     assert not user.light, "frozen before the light"
                     user.frozen.append(digest)
+                case fx.Answered():
+                    user.core.round_trips.add(self._round_trip_s)
                 case fx.Arm(session=session, light=light):
                     user.light[session] = light
                     user.light_seen.append(session)

@@ -41,6 +41,11 @@ class Deadlines:
         return 35.0 * self.scale
 
     @property
+    def return_s(self) -> float:
+        """For a user to be given up that stays away: 30 s (spec 5.7), and a grace."""
+        return 35.0 * self.scale
+
+    @property
     def light_s(self) -> float:
         """For a whole session's light, which takes what it takes: never scaled."""
         return 60.0

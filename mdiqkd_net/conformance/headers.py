@@ -117,7 +117,9 @@ BAD_FRAMES: Final = (
         lambda *_: header(UNKNOWN_BODY_BYTES + 1, UNKNOWN, stream=UNUSED_STREAM, seq=0, ack=0),
     ),
     BadFrame(11, "a gap in SEQ is refused", "2.4", (BAD_SEQUENCE,), _with_header(seq=2)),
-    BadFrame(12, "a repeated SEQ is refused", "2.4", (BAD_SEQUENCE,), _with_header(seq=0)),
+    BadFrame(
+        12, "a repeated SEQ is refused on stream 0", "2.4", (BAD_SEQUENCE,), _with_header(seq=0)
+    ),
     BadFrame(
         13,
         "ACK beyond what was sent is refused",

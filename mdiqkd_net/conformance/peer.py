@@ -1,7 +1,6 @@
 """One connection of the harness: it can say anything, and judges how it is answered."""
 
 import secrets
-import ssl
 from collections import deque
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -10,44 +9,53 @@ import msgspec
 import trio
 
 from mdiqkd_net.conformance.cases import Broken, Close, Ending
+from mdiqkd_net.conformance.connection import GONE, Connection
 from mdiqkd_net.conformance.deadlines import Deadlines
 from mdiqkd_net.conformance.wirelog import WireLog, describe
-from mdiqkd_net.errors import MdiqkdError, WireError
+from mdiqkd_net.errors import WireError
+from mdiqkd_net.protocol.correspondence import Correspondence
 from mdiqkd_net.protocol.handshake import RoleName, greet
-from mdiqkd_net.runtime.tls import certified_node
 from mdiqkd_net.wire.codec import CAPS, decode, encode
 from mdiqkd_net.wire.frames import Frame, FrameReader, Sequencer
 from mdiqkd_net.wire.messages import Error, Hello, Message
-
-_GONE = (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError)
 
 M = TypeVar("M", bound=Message)
 
 
 class Peer:
-    """A TLS connection to the node under test, after the TLS handshake.
+    """A connection to the node under test, and the frames that pass on it.
 
     Args:
-        stream: The connection.
+        connection: After the TLS handshake; nothing is said yet.
         label: Who the harness is on it, for the log.
+        correspondence: What there has been with the node before; nothing, unless told.
+
+    Attributes:
+        sequencer: Numbers stream 0, which belongs to the connection.
+        hello: The node's first message, once it has come.
+        kept: Whether both sides go on where an earlier connection broke off (spec 4.4).
     """
 
     def __init__(
         self,
-        stream: trio.SSLStream[trio.SocketStream],
+        connection: Connection,
         label: str,
         deadlines: Deadlines,
         log: WireLog,
+        correspondence: Correspondence | None = None,
     ) -> None:
-        self._stream = stream
+        self._connection = connection
         self._deadlines = deadlines
         self._log = log
         self._reader = FrameReader(CAPS)
         self._arrived: deque[Frame] = deque()
         self.label = label
         self.sequencer = Sequencer()
+        self.correspondence = correspondence or Correspondence(secrets.token_bytes)
         self.ended = False
         self.hello: Hello | None = None
+        self.kept = False
+        self._said: tuple[Hello, int] | None = None
 
     @property
     def certified(self) -> str:
@@ -56,16 +64,13 @@ class Peer:
         Raises:
             Broken: It names no node.
         """
-        try:
-            return certified_node(self._stream.getpeercert())
-        except MdiqkdError as error:
-            raise Broken(f"its certificate: {error}") from None
+        return self._connection.node
 
     async def send(self, raw: bytes) -> None:
         """Send bytes. If the other side has gone, whoever reads will find out."""
-        self._log.add("sent", self.label, describe(raw))
-        with suppress(*_GONE):
-            await self._stream.send_all(raw)
+        self._log.add("sent", self.label, raw)
+        with suppress(*GONE):
+            await self._connection.send_all(raw)
 
     async def tell(self, message: Message, stream: int = 0) -> None:
         """Send a message as its next frame."""
@@ -73,11 +78,33 @@ class Peer:
 
     def sealed(self, message: Message, stream: int = 0) -> bytes:
         """A message as its next frame."""
-        return self.sequencer.seal(message.TYPE, encode(message), stream).raw
+        return self.seal(message.TYPE, encode(message), stream)
+
+    def seal(self, kind: int, body: bytes, stream: int = 0) -> bytes:
+        """Any body as the next frame."""
+        return self._sequencer(stream).seal(kind, body, stream).raw
+
+    def _sequencer(self, stream: int) -> Sequencer:
+        return self.correspondence.sequencer if stream else self.sequencer
 
     async def greet(self, node: str, role: RoleName, /, **changes: Any) -> None:
         """Send a Hello, with some of its fields changed."""
-        await self.send(hello(node, role, self.sequencer, **changes))
+        said = hello(node, role, self.correspondence, **changes)
+        self._said = said, self.correspondence.n_meetings
+        await self.tell(said)
+
+    async def met(self) -> None:
+        """Wait for the node's Hello; then send again what it has not got, if both go on.
+
+        Raises:
+            Broken: It does not greet as it must.
+        """
+        assert self._said is not None  # noqa: S101  # `greet` comes first
+        ours, n_meetings = self._said
+        self.hello, _ = await self.expect(Hello)
+        self.kept, frames = self.correspondence.meet(ours, self.hello, n_meetings)
+        for frame in frames:
+            await self.send(frame.raw)
 
     async def next(self, within_s: float | None = None) -> Frame | None:
         """The next frame; None once the link has ended.
@@ -94,8 +121,8 @@ class Peer:
 
     async def _receive(self) -> bool:
         try:
-            data = bytes(await self._stream.receive_some())
-        except _GONE as error:
+            data = await self._connection.receive()
+        except GONE as error:
             self._log.add("got", self.label, f"end of the link ({type(error).__name__})")
             self.ended = True
             return False
@@ -108,7 +135,7 @@ class Peer:
         except WireError as error:
             raise Broken(f"it sends what is no frame: {error}") from None
         for frame in frames:
-            self._log.add("got", self.label, describe(frame.raw))
+            self._log.add("got", self.label, frame.raw)
         self._arrived.extend(frames)
         return True
 
@@ -136,10 +163,11 @@ class Peer:
         """The message of a frame that came.
 
         Raises:
-            Broken: It is not valid, or out of sequence.
+            Broken: It is not valid, or out of sequence, or has come before.
         """
         try:
-            self.sequencer.accept(frame)
+            if not self._sequencer(frame.stream).accept(frame):
+                raise Broken(f"{self.label}: it sends again what has come: {describe(frame.raw)}")
             return decode(frame)
         except WireError as error:
             raise Broken(f"{self.label}: it sends a frame that is not valid: {error}") from None
@@ -194,23 +222,14 @@ class Peer:
 
     async def leave(self) -> None:
         """Close in order, and wait until the other side has closed, too."""
-        with trio.move_on_after(self._deadlines.close_s):
-            with suppress(*_GONE):
-                await self._stream.unwrap()
-            with suppress(*_GONE):
-                while await self._stream.transport_stream.receive_some():
-                    pass
-        await self.drop()
+        await self._connection.leave(self._deadlines.close_s)
 
     async def drop(self) -> None:
         """Close at once."""
-        await trio.aclose_forcefully(self._stream)
+        await self._connection.drop()
 
 
-def hello(node: str, role: RoleName, sequencer: Sequencer, /, **changes: Any) -> bytes:
-    """A Hello as a frame, with some of its fields changed."""
-    plain = greet(node, role, secrets.token_bytes, Sequencer())
-    (frame,) = FrameReader(CAPS).receive_data(plain)
-    message = decode(frame)
-    changed = msgspec.structs.replace(message, **changes)
-    return sequencer.seal(message.TYPE, encode(changed)).raw
+def hello(node: str, role: RoleName, correspondence: Correspondence, /, **changes: Any) -> Hello:
+    """A Hello with some of its fields changed."""
+    plain = greet(node, role, secrets.token_bytes, correspondence)
+    return msgspec.structs.replace(plain, **changes)

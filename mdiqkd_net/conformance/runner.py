@@ -98,10 +98,10 @@ async def _one(
             Verdict.INCONCLUSIVE,
             Ending(found=f"the node does not answer: {problem}"),
         )
-        log = harness.log.entries()
+        log = harness.log.so_far()
     else:
         behavior, ending = await _play(harness, case)
-        log = harness.log.entries()
+        log = harness.log.so_far()
         problem = await harness.probe()
         if problem is not None:
             behavior = Verdict.FAIL
@@ -109,7 +109,7 @@ async def _one(
             ending = Ending(ending.close, found.rstrip("; "))
     verdict = judge(case, behavior, ending.close, strict=strict)
     seconds = round(trio.current_time() - started_s, 4)
-    kept = log if verdict not in (Verdict.PASS, Verdict.INFO) else []
+    kept = log.entries() if verdict not in (Verdict.PASS, Verdict.INFO) else []
     return Result(case, verdict, behavior, ending.close, ending.found, seconds, kept), problem
 
 

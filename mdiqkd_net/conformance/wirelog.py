@@ -1,6 +1,7 @@
 """What passed on the wire during a case, in words, with secrets cut."""
 
 from collections import deque
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -14,6 +15,8 @@ from mdiqkd_net.wire.messages import BY_TYPE
 
 MAX_ENTRIES: Final = 400
 _SHOWN_BYTES: Final = 8
+_KEPT_BYTES: Final = 4096
+"""Up to here a frame is kept as it is, and put in words only if somebody reads the log."""
 _SECRET: Final = {("Light", "states")}
 """What a transmitter prepared must not be read by anybody who is handed a report."""
 
@@ -34,7 +37,7 @@ class WireLog:
     """The last `MAX_ENTRIES` things that happened in a case."""
 
     def __init__(self) -> None:
-        self._entries: deque[Entry] = deque(maxlen=MAX_ENTRIES)
+        self._entries: deque[tuple[float, Direction, str, str | bytes]] = deque(maxlen=MAX_ENTRIES)
         self._n_all = 0
         self._start_s = trio.current_time()
 
@@ -44,15 +47,26 @@ class WireLog:
         self._n_all = 0
         self._start_s = trio.current_time()
 
-    def add(self, direction: Direction, link: str, text: str) -> None:
-        """Note one thing."""
+    def add(self, direction: Direction, link: str, what: str | bytes) -> None:
+        """Note one thing: a frame, or whatever else passed, or words."""
         self._n_all += 1
         t_s = round(trio.current_time() - self._start_s, 4)
-        self._entries.append(Entry(t_s, direction, link, text))
+        if isinstance(what, bytes) and len(what) > _KEPT_BYTES:
+            what = describe(what)
+        self._entries.append((t_s, direction, link, what))
+
+    def so_far(self) -> "WireLog":
+        """The same entries, in a log that nothing is added to."""
+        twin = copy(self)
+        twin._entries = self._entries.copy()
+        return twin
 
     def entries(self) -> list[Entry]:
-        """All that is kept, oldest first; the first says how much is not."""
-        kept = list(self._entries)
+        """All that is kept, in words, oldest first; the first says how much is not."""
+        kept = [
+            Entry(t_s, direction, link, describe(what) if isinstance(what, bytes) else what)
+            for t_s, direction, link, what in self._entries
+        ]
         n_lost = self._n_all - len(kept)
         if n_lost:
             kept.insert(0, Entry(0.0, "note", "", f"{n_lost} earlier entries are not kept"))

@@ -19,7 +19,7 @@ class Agreement:
         source: This user's own settings; the peer's may differ.
         security: Budget, the same at both users.
         bell_states: Outcomes that count, the same at both users.
-        reconciler: Scheme by name, the same at both users.
+        reconciler: Scheme by name, or "auto"; the same at both users.
         analysis: How the block is judged, the same at both users; with its design and the design's
             digest, where the method wants one frozen.
     """

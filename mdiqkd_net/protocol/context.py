@@ -24,10 +24,11 @@ from mdiqkd_net.protocol.credit import Granted
 from mdiqkd_net.protocol.effects import Disarm, Effect, Finished, Report, Send
 from mdiqkd_net.protocol.ids import block_id, pair_id, session_digest
 from mdiqkd_net.protocol.light import Entropy, SessionLight
-from mdiqkd_net.protocol.reconciling import KeyReconciliation
+from mdiqkd_net.protocol.reconciling import KeyReconciliation, RoundTrips
 from mdiqkd_net.protocol.sifting import Sifted
 from mdiqkd_net.protocol.states import Role, State
 from mdiqkd_net.protocol.tags import Pads, Transcript, tag_context
+from mdiqkd_net.secret import SecretBuffer, wipe
 from mdiqkd_net.wire.codec import encode
 from mdiqkd_net.wire.frames import Sequencer
 from mdiqkd_net.wire.messages import BlockAborted, Gate, Message, PairReady, Prepare
@@ -63,6 +64,7 @@ class BlockContext:
     qber_hint: float
     log: AnnouncementLog
     credit: Granted
+    round_trips: RoundTrips = field(default_factory=RoundTrips)
     transcript: Transcript = field(default_factory=Transcript)
     peer_source: Source | None = None
     states: list[NDArray[np.uint8]] = field(default_factory=list, repr=False)
@@ -80,7 +82,7 @@ class BlockContext:
     estimate: Estimate | None = None
     seconds_more_needed: float | None = None
     seed_parts: list[bytes] = field(default_factory=list, repr=False)
-    secret: bytes = field(default=b"", repr=False)
+    secret: SecretBuffer | None = field(default=None, repr=False)
     secret_bits: int = 0
     tag_failures: int = 0
 
@@ -100,6 +102,12 @@ class BlockContext:
     def session_digest(self) -> bytes:
         """Of everything that the relay said about the session."""
         return session_digest(self.ready)
+
+    @property
+    def light_s(self) -> float:
+        """How long the block's pulses took, as the relay gives their rate; 0 if it does not."""
+        rate_hz = self.ready.pulse_rate_hz
+        return self.ready.n_pulses / rate_hz if rate_hz else 0.0
 
     @property
     def sources(self) -> tuple[Source, Source]:
@@ -186,6 +194,7 @@ class BlockContext:
             "tag_failures": self.tag_failures,
             "leak_ec_bits": 0,
             "f_ec": None,
+            "scheme": None,
             "qber_x": None,
             "qber_z": None,
             "s11_lower": None,
@@ -203,6 +212,7 @@ class BlockContext:
             found["leak_ec_bits"] = self.reconciliation.leak_bits
             found["f_ec"] = self._f_ec(found["qber_z"])
             found["rounds"] = self.reconciliation.n_rounds
+            found["scheme"] = self.reconciliation.scheme
         if self.estimate is not None:
             found["s11_lower"] = self.estimate.s11_lower
             found["e11_upper"] = self.estimate.e11_upper
@@ -215,16 +225,18 @@ class BlockContext:
         return efficiency(self.reconciliation.leak_bits, self.sifted.n["zz"], qber_z)
 
     def wipe(self) -> None:
-        """Overwrite what is secret; best effort, as far as Python allows."""
+        """Overwrite what is secret; docs/explanation/secrets.md says what this cannot reach."""
         self.light.wipe()
-        for array in [*self.states, *self.peer_bits, self.key_bits]:
-            if array.flags.writeable:
-                array.fill(0)
+        wipe(*self.states, *self.peer_bits, self.key_bits)
         if self.sifted is not None:
-            self.sifted.key_bits.fill(0)
+            wipe(self.sifted.key_bits)
         self.states.clear()
-        self.secret = b""
-        self.reconciliation = None
+        if self.secret is not None:
+            self.secret.wipe()
+            self.secret = None
+        if self.reconciliation is not None:
+            self.reconciliation.wipe()
+            self.reconciliation = None
 
 
 def _ratio(part: int | None, whole: int) -> float | None:

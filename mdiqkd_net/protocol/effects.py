@@ -98,6 +98,16 @@ class Freeze:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What is sent next is answered at once: note the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """This message was the answer: tell the core's `round_trips` how long it took to come."""
+
+
+@dataclass(frozen=True, slots=True)
 class AwaitArmed:
     """Two users were told that their session is next: call `arming_overdue` if they take long."""
 
@@ -172,6 +182,8 @@ Effect = (
     | Settle
     | BurnReceived
     | Freeze
+    | Asked
+    | Answered
     | AwaitArmed
     | StartLight
     | StopLight

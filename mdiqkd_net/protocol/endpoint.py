@@ -15,6 +15,7 @@ from mdiqkd_net.protocol.effects import Effect, Latch, Report, Say, Settle, Tell
 from mdiqkd_net.protocol.ids import ordered
 from mdiqkd_net.protocol.leases import GrantLimit
 from mdiqkd_net.protocol.light import SessionLight
+from mdiqkd_net.protocol.reconciling import RoundTrips
 from mdiqkd_net.protocol.states import PAIR_MESSAGES, WRONG_STATE, Role, State
 from mdiqkd_net.protocol.tags import MAX_TAG_FAILURES, Pads
 from mdiqkd_net.wire.codec import decode
@@ -105,6 +106,7 @@ class Endpoint:
         self._waiting: tuple[Frame, BlockOpen] | None = None
         self._qber = plan.qber_hint
         self._n_tag_failures = 0
+        self.round_trips = RoundTrips()
 
     @property
     def blocks_left(self) -> bool:
@@ -363,6 +365,7 @@ class Endpoint:
                 qber_hint=self._qber,
                 log=log,
                 credit=Granted(),
+                round_trips=self.round_trips,
             )
         )
         if self.role is Role.COORDINATOR:

@@ -11,11 +11,12 @@ import numpy as np
 from mdiqkd_net.blocks import setting_of
 from mdiqkd_net.errors import RemoteProtocolError
 from mdiqkd_net.protocol.context import FAILED_CHECK, NOT_ENOUGH_DATA, BlockContext
-from mdiqkd_net.protocol.effects import Arm, Begin, Disarm, Effect, Freeze, Tell
+from mdiqkd_net.protocol.effects import Answered, Arm, Asked, Begin, Disarm, Effect, Freeze, Tell
 from mdiqkd_net.protocol.light import peer_source
 from mdiqkd_net.protocol.reconciling import KeyReconciliation
 from mdiqkd_net.protocol.sifting import errors_of_test, sift
 from mdiqkd_net.protocol.states import State
+from mdiqkd_net.secret import wipe
 from mdiqkd_net.wire import bulk
 from mdiqkd_net.wire.frames import Frame
 from mdiqkd_net.wire.messages import (
@@ -43,6 +44,7 @@ def open_block(ctx: BlockContext) -> Step:
     return State.OPENING, [
         Begin(ctx.block),
         ctx.report("block.stage", stage="opened"),
+        Asked(),
         ctx.send(proposal),
     ]
 
@@ -63,7 +65,7 @@ def on_opened(ctx: BlockContext, message: BlockOpened) -> Step:
     """Coordinator: parameters agree; arm the transmitter."""
     ctx.agreement.check_opened(message, ctx.block, ctx.session_digest)
     ctx.peer_source = peer_source(message.source)
-    return State.COLLECTING, _arm(ctx)
+    return State.COLLECTING, [Answered(), *_arm(ctx)]
 
 
 def _arm(ctx: BlockContext) -> list[Effect]:
@@ -132,7 +134,9 @@ def _proof(ctx: BlockContext) -> Gate:
 
 
 def _reveal(ctx: BlockContext) -> list[Effect]:
-    settings = setting_of(np.concatenate([np.empty(0, np.uint8), *ctx.states]))
+    states = np.concatenate([np.empty(0, np.uint8), *ctx.states])
+    settings = setting_of(states)
+    wipe(states)  # the settings are public from here on, the bits are not
     effects: list[Effect] = [ctx.report("block.stage", stage="sift")]
     for chunk, start in enumerate(range(0, settings.size, SIFT_EVENTS)):
         part = settings[start : start + SIFT_EVENTS]
@@ -162,13 +166,16 @@ def on_sift_done(ctx: BlockContext, message: SiftDone) -> Step:
             f"sift: found {have} settings, {message.count} stated; allowed: {ctx.log.n_announced}"
         )
     none = np.empty(0, np.uint8)
+    states = np.concatenate([none, *ctx.states])
     ctx.sifted = sift(
-        np.concatenate([none, *ctx.states]),
+        states,
         np.concatenate([none, *ctx.outcomes]),
         np.concatenate([none, *ctx.peer_settings]),
         is_alice=ctx.is_coordinator,
         bell_states=ctx.agreement.bell_states,
     )
+    wipe(states, *ctx.states)
+    ctx.states.clear()
     ctx.peer_settings.clear()
     bits = ctx.sifted.test_bits
     starts = range(0, max(1, bits.size), TEST_EVENTS)
@@ -207,7 +214,7 @@ def on_estimation_bits(ctx: BlockContext, message: EstimationBits) -> Step:
     ctx.reconciliation = KeyReconciliation(
         ctx.sifted.key_bits,
         corrects=not ctx.is_coordinator,
-        scheme=ctx.agreement.reconciler,
+        reconciler=ctx.agreement.reconciler,
         qber=ctx.qber_hint,
         entropy=ctx.entropy,
     )
@@ -219,6 +226,11 @@ def on_estimation_bits(ctx: BlockContext, message: EstimationBits) -> Step:
         ctx.estimate = best
         state, more = ctx.abort(ctx.how_much_longer(best.reason, leak_bits=0), NOT_ENOUGH_DATA)
         return state, effects + more
+    ctx.reconciliation.choose(
+        rtt_s=ctx.round_trips.shortest_s,
+        light_s=ctx.light_s,
+        budget_bits=best.key_length_bits,
+    )
     started = [ctx.send(m) for m in ctx.reconciliation.start()]
     return State.RECONCILING, [
         *effects,

@@ -21,6 +21,8 @@ from mdiqkd_net.physics.levels import check_level
 from mdiqkd_net.structs import parse_toml
 
 NodeId = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,31}\Z")]
+ReconcilerName = Literal["auto", "cascade", "cascade_low_rounds", "ldpc"]
+"""With "auto" the coordinator of a pair chooses for each block."""
 
 
 class Tls(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -143,7 +145,7 @@ class EndpointConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     peers: list[Peer]
     estimation: Estimation = Estimation()
     bell_states: tuple[BellStateName, ...] = ("psi_minus", "psi_plus")
-    reconciler: Literal["cascade", "cascade_low_rounds", "ldpc"] = "cascade"
+    reconciler: ReconcilerName = "auto"
     qber_hint: Annotated[float, Meta(gt=0.0, lt=0.25)] = 0.02
     """Z error rate that the first reconciliation of a pair starts from."""
     entropy: SystemEntropyConfig | FileEntropyConfig | DeviceEntropyConfig = SystemEntropyConfig()

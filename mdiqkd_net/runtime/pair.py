@@ -25,7 +25,9 @@ from mdiqkd_net.protocol.agreement import Agreement
 from mdiqkd_net.protocol.commit import CommitRecord, Phase
 from mdiqkd_net.protocol.correspondence import Correspondence
 from mdiqkd_net.protocol.effects import (
+    Answered,
     Arm,
+    Asked,
     Begin,
     BurnReceived,
     Continue,
@@ -175,7 +177,7 @@ class Pair:
         self._inbox, self._to_handle = trio.open_memory_channel[_Event](INBOX_SIZE)
         self._link: Link | None = None
         self._away_since = trio.current_time()
-        self._heard_at = trio.current_time()
+        self._heard_at = self._asked_s = trio.current_time()
         self._patience = trio.CancelScope()
         self._stages = _Stages()
         self._session = b""
@@ -349,6 +351,10 @@ class Pair:
                     self._relay_bytes += self._relay.tell(message, stream)
                 case Report(event=event, fields=fields):
                     self._report(event, fields)
+                case Asked():
+                    self._asked_s = trio.current_time()
+                case Answered():
+                    self._core.round_trips.add(self._heard_at - self._asked_s)
                 case Arm(session=session, light=light):
                     self._session = session
                     self._transmitter.arm(session, light)
@@ -394,7 +400,8 @@ class Pair:
             leak_model=effect.leak_model,
             created_utc=self._world.utc_now().isoformat(timespec="seconds"),
         )
-        self._n_keys = self._store.prepare(meta, effect.key, effect.record)
+        with effect.key.value:
+            self._n_keys = self._store.prepare(meta, effect.key, effect.record)
 
     def _report(self, event: str, fields: Mapping[str, Any]) -> None:
         if event == "block.stage":

@@ -72,6 +72,7 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     bell_states: tuple[BellStateName, ...]
     estimation: configuration.Estimation = configuration.Estimation()
     """How blocks are judged; designs of the certificate are made from the expected counts."""
+    reconciler: configuration.ReconcilerName = "auto"
     users: dict[str, UserLink]
     receiver: ReceiverParams
     blocks: Annotated[int, Meta(ge=1, le=10_000)] = 1

@@ -85,6 +85,7 @@ class BlockReconciled(PairEvent, frozen=True, kw_only=True):
     block: int
     qber_z: float | None = None
     leak_ec_bits: int | None = None
+    scheme: str | None = None
 
 
 class BlockEstimated(PairEvent, frozen=True, kw_only=True):
@@ -109,6 +110,7 @@ class BlockEnd(PairEvent, frozen=True, kw_only=True):
     s11_lower: float | None = None
     e11_upper: float | None = None
     leak_ec_bits: int | None = None
+    scheme: str | None = None
     secret_bits: int = 0
     tag_failures: int = 0
     origin: str = "simulated"

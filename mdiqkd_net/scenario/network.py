@@ -170,6 +170,7 @@ class Network:
             light=_address(self._light),
             bell_states=scenario.bell_states,
             estimation=scenario.estimation,
+            reconciler=scenario.reconciler,
             qber_hint=max(_expected_qber(scenario, pair) for pair in pairs),
         )
         return self._node(user, "endpoint", config, (self._listeners[user],))

@@ -62,6 +62,8 @@ class BlockReport(Struct, frozen=True, kw_only=True):
     e11_upper: float | None
     leak_ec_bits: int | None
     f_ec: float | None
+    scheme: str | None
+    """How the users reconciled; None if they did not."""
     tag_failures: int
     seconds: Mapping[str, float]
     """Wall time of each stage: the slower user's."""
@@ -285,6 +287,7 @@ def _block(low: BlockEnd, high: BlockEnd) -> BlockReport:
         e11_upper=low.e11_upper,
         leak_ec_bits=low.leak_ec_bits,
         f_ec=_f_ec([low]),
+        scheme=low.scheme,
         tag_failures=low.tag_failures + high.tag_failures,
         seconds={
             stage: max(low.seconds.get(stage, 0.0), high.seconds.get(stage, 0.0))

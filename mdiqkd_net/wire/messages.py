@@ -235,7 +235,7 @@ class EstimationBits(Message, frozen=True):
 
 
 class ReconcileStart(Message, frozen=True):
-    """Coordinator: public seed and error rate estimate of one key chunk (spec 6.5)."""
+    """Coordinator: scheme, public seed and error rate estimate of one key chunk (spec 6.5)."""
 
     TYPE: ClassVar[int] = 0x8401
     CAP: ClassVar[int] = 4 * KIB
@@ -243,6 +243,7 @@ class ReconcileStart(Message, frozen=True):
     bits: Natural
     chunk: Natural
     qber: Share
+    scheme: Annotated[str, Meta(max_length=32)]
     seed: Bytes32
 
 

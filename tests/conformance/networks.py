@@ -15,6 +15,7 @@ from mdiqkd_net.conformance.relay.harness import RelayHarness
 from mdiqkd_net.errors import MdiqkdError
 from mdiqkd_net.params import Fiber
 from mdiqkd_net.runtime import charles, link
+from mdiqkd_net.runtime import endpoint as runtime_endpoint
 from mdiqkd_net.runtime.config import (
     CharlesConfig,
     EndpointConfig,
@@ -30,8 +31,9 @@ from mdiqkd_net.telemetry.events import Telemetry
 SCALE = 0.3
 FIBER = Fiber(length_km=0.0, attenuation_db_per_km=0.2, insertion_loss_db=1.55)
 N_PULSES = 60_000
-TIMED = ("CT-RL-S-11", "CT-RL-X-01", "CT-RL-X-02", "CT-RL-X-03", "CT-RL-X-04")
-"""Cases that wait for a deadline of the node to pass."""
+WAIT = ("CT-RL-S-10", "CT-RL-S-11", "CT-RL-X-01", "CT-RL-X-03", "CT-RL-X-04")
+"""Cases that wait for a deadline of the node to pass; played in virtual time (`quick`)."""
+OVER_TLS = [case for case in RELAY_CASES if case.id not in WAIT]
 
 
 class Sink(io.StringIO):
@@ -49,25 +51,32 @@ def tls_of(directory, node):
     )
 
 
-@asynccontextmanager
-async def relay(directory, monkeypatch, make=charles.Charles):
-    """A running relay; the harness for it."""
-    monkeypatch.setattr(charles, "ARMING_S", 25 * SCALE)
-    if link.HANDSHAKE_S == 10.0:  # unless that is the defect
-        monkeypatch.setattr(link, "HANDSHAKE_S", 6 * SCALE)
-    users, light = (socket.create_server(("127.0.0.1", 0), backlog=64) for _ in range(2))
-    places = users.getsockname(), light.getsockname()
-    config = CharlesConfig(
+def relay_config(listen, light_listen, tls):
+    return CharlesConfig(
         node="charles",
-        listen=f"fd://{users.detach()}",
-        tls=tls_of(directory, "charles"),
+        listen=listen,
+        tls=tls,
         device=SimulatedDevice(
-            light_listen=f"fd://{light.detach()}",
+            light_listen=light_listen,
             receiver=RECEIVER,
             fibers={"alice": FIBER, "bob": FIBER},
             seed=3,
         ),
         segment_pulses=25_000,
+    )
+
+
+@asynccontextmanager
+async def relay(directory, monkeypatch, make=charles.Charles):
+    """A running relay; the harness for it."""
+    monkeypatch.setattr(charles, "ARMING_S", 25 * SCALE)
+    monkeypatch.setattr(charles, "RETURN_S", 25 * SCALE)
+    if link.HANDSHAKE_S == 10.0:  # unless that is the defect
+        monkeypatch.setattr(link, "HANDSHAKE_S", 6 * SCALE)
+    users, light = (socket.create_server(("127.0.0.1", 0), backlog=64) for _ in range(2))
+    places = users.getsockname(), light.getsockname()
+    config = relay_config(
+        f"fd://{users.detach()}", f"fd://{light.detach()}", tls_of(directory, "charles")
     )
     harness = RelayHarness(
         places[0],
@@ -88,25 +97,43 @@ async def relay(directory, monkeypatch, make=charles.Charles):
         nursery.cancel_scope.cancel()
 
 
+def endpoint_config(*, listen, relay, light, tls):
+    return EndpointConfig(
+        node="alice",
+        listen=listen,
+        tls=tls,
+        relay=Remote(node="charles", address=relay),
+        light=light,
+        source=SOURCE,
+        security=SECURITY,
+        store="alice.sqlite",
+        peers=[Peer(node="bob", pads="alice--bob.alice.pads", n_pulses=N_PULSES)],
+    )
+
+
+async def keep_running(config, directory, world):
+    """Start the node again whenever it gives up."""
+    while True:
+        with suppress_group((MdiqkdError, OSError)):
+            await EndpointNode(config, directory, Telemetry("alice", Sink()), world).run()
+
+
 @asynccontextmanager
 async def endpoint(directory, monkeypatch):
-    """Alice, started again whenever she ends; the harness that is her relay."""
+    """Alice, started again whenever she gives up; the harness that is her relay."""
+    monkeypatch.setattr(runtime_endpoint, "MAX_RECONNECT_S", 0.02)
+    monkeypatch.setattr(runtime_endpoint, "RECONNECT_S", 0.02)
     if link.HANDSHAKE_S == 10.0:
         monkeypatch.setattr(link, "HANDSHAKE_S", 6 * SCALE)
     listening = socket.create_server(("127.0.0.1", 0), backlog=64)
     unlit = socket.socket()  # bound, and never listens: the light is not up yet
     unlit.bind(("127.0.0.1", 0))
     host, port = listening.getsockname()
-    config = EndpointConfig(
-        node="alice",
+    config = endpoint_config(
         listen="127.0.0.1:0",
-        tls=tls_of(directory, "alice"),
-        relay=Remote(node="charles", address=f"{host}:{port}"),
+        relay=f"{host}:{port}",
         light=f"127.0.0.1:{unlit.getsockname()[1]}",
-        source=SOURCE,
-        security=SECURITY,
-        store="alice.sqlite",
-        peers=[Peer(node="bob", pads="alice--bob.alice.pads", n_pulses=N_PULSES)],
+        tls=tls_of(directory, "alice"),
     )
     harness = EndpointHarness(
         f"fd://{listening.detach()}",
@@ -114,14 +141,9 @@ async def endpoint(directory, monkeypatch):
         deadlines=Deadlines(SCALE),
     )
 
-    async def keep_running():
-        while True:
-            with suppress_group((MdiqkdError, OSError)):
-                await EndpointNode(config, directory, Telemetry("alice", Sink()), RealWorld()).run()
-
     with unlit:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(keep_running)
+            nursery.start_soon(keep_running, config, directory, RealWorld())
             yield harness
             nursery.cancel_scope.cancel()
 
@@ -146,7 +168,3 @@ class suppress_group:  # noqa: N801  # reads like contextlib.suppress
                 raise rest from None
             return True
         return False
-
-
-def cases(*, timed):
-    return [case for case in RELAY_CASES if timed or case.id not in TIMED]

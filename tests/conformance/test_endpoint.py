@@ -1,7 +1,7 @@
 """Our endpoint passes every case; endpoints with one defect fail what is about it, and no other."""
 
 import pytest
-from conformance import networks
+from conformance import networks, quick
 from conformance.broken.endpoints import DEFECTS
 
 from mdiqkd_net.conformance.cases import FAILING, Verdict
@@ -29,11 +29,13 @@ async def test_our_endpoint_passes_everything(network, monkeypatch):
 
 
 @pytest.mark.parametrize("name", DEFECTS)
-async def test_a_broken_endpoint_fails_what_is_about_its_defect(network, monkeypatch, name):
+async def test_a_broken_endpoint_fails_what_is_about_its_defect(
+    network, monkeypatch, autojump_clock, name
+):
     defect = DEFECTS[name]
     for where, what, replacement in defect.patches:
         monkeypatch.setattr(where, what, replacement)
-    async with networks.endpoint(network, monkeypatch) as harness:
+    async with quick.endpoint(network) as harness:
         results = await play(harness, ENDPOINT_CASES)
     found = {r.case.id: r.found for r in results if r.verdict in FAILING}
     assert set(found) == defect.found_by, found

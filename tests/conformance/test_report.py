@@ -98,9 +98,13 @@ async def test_the_log_cuts_what_a_transmitter_prepared():
 
 
 async def test_the_log_shows_frames_broken_frames_and_noise():
-    frame = Sequencer().seal(PairRequest.TYPE, encode(PairRequest(n_pulses=7, peer="bob"))).raw
+    frame = (
+        Sequencer()
+        .seal(PairRequest.TYPE, encode(PairRequest(n_pulses=7, peer="bob", request=1)))
+        .raw
+    )
     assert "PairRequest" in describe(frame)
-    assert "n_pulses=7 peer=bob" in describe(frame)
+    assert "n_pulses=7 peer=bob request=1" in describe(frame)
     assert "bytes of its body" in describe(frame[:-1])
     assert "not valid" in describe(frame[:-1] + b"\xff")
     assert "VER=9" in describe(frame[:6] + b"\x09" + frame[7:])

@@ -16,6 +16,7 @@ from mdiqkd_net.estimation.analysis import Analysis
 from mdiqkd_net.keys.pads import PadFile
 from mdiqkd_net.keys.store import KeyStore
 from mdiqkd_net.params import Fiber
+from mdiqkd_net.postprocessing.reconcile import RECONCILERS
 from mdiqkd_net.protocol.correspondence import Correspondence
 from mdiqkd_net.protocol.endpoint import Endpoint
 from mdiqkd_net.protocol.handshake import Expected
@@ -168,9 +169,15 @@ async def test_three_nodes_make_a_key(site, nursery):
         assert ended["n_keys"] == ended["secret_bits"] // 256
         assert min(ended["bytes_relay"], ended["bytes_peer"], ended["bytes_light"]) > 1000
         assert set(ended["seconds"]) >= {"light", "gate", "sift", "reconcile", "amplify", "commit"}
+    chosen = [site.lines[name].named("block.reconciled")[0] for name in ("alice", "bob")]
+    assert chosen[0]["scheme"] == chosen[1]["scheme"] in RECONCILERS
+    assert 0.0 < chosen[0]["round_trip_s"] < 60.0
     assert fingerprints(site, "alice", "bob") == fingerprints(site, "bob", "alice") != {}
     assert site.lines["charles"].named("pair.finished")[0]["light_s"] > 0
     assert site.lines["charles"].events[0]["event"] == "ready"
+    kinds = site.lines["alice"].named("ready")[0]["secret_memory"]
+    assert kinds
+    assert set(kinds) <= {"memfd_secret", "locked", "unlocked"}
     nursery.cancel_scope.cancel()
 
 

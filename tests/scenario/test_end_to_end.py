@@ -8,6 +8,7 @@ import pytest
 from mdiqkd_net.cli import main
 from mdiqkd_net.estimation.certificate.design import LABEL
 from mdiqkd_net.keys.store import KeyStore
+from mdiqkd_net.postprocessing.reconcile import RECONCILERS
 
 
 def test_a_small_pair_makes_the_same_key_on_both_sides(write_scenario, tmp_path):
@@ -21,6 +22,7 @@ def test_a_small_pair_makes_the_same_key_on_both_sides(write_scenario, tmp_path)
     assert pair["tag_failures"] == 0
     assert pair["pulses"] == 10**9
     assert 0.0 < report["first_key_s"] <= report["wall_s"]
+    assert pair["blocks"][0]["scheme"] in RECONCILERS
     # 2e6 events of zz and 8e4 of xx: both ranges are ten standard deviations wide on either side.
     assert 0.003 < pair["qber_z"] < 0.007
     assert 0.24 < pair["qber_x"] < 0.28

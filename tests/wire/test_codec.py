@@ -103,7 +103,7 @@ def test_what_bytes_claim_to_hold_is_not_allocated(body):
 
 
 def test_an_error_rate_past_one_is_refused_as_the_peers_fault():
-    start = m.ReconcileStart(bits=1, chunk=0, qber=10**9 + 1, seed=bytes(32))
+    start = m.ReconcileStart(bits=1, chunk=0, qber=10**9 + 1, scheme="cascade", seed=bytes(32))
     with pytest.raises(WireError, match="qber"):
         decode(framed(start.TYPE, encode(start)))
 

@@ -14,7 +14,7 @@ AREA: Final = Area[EndpointHarness]("CT-EP-M", "Encoding", "L1")
 async def _refuses(bad: BadBody, h: EndpointHarness) -> Ending:
     node = await h.greeted()
     subject = Subject(h.ready(node.certified), number="pulse_rate_hz", name="")
-    await node.send(node.sequencer.seal(PairReady.TYPE, bad.build(subject), 1).raw)
+    await node.send(node.seal(PairReady.TYPE, bad.build(subject), 1))
     return await node.refused(*bad.codes)
 
 

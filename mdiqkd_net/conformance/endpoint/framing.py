@@ -42,14 +42,14 @@ async def _(h: EndpointHarness) -> Ending:
 @AREA.case(16, "a known type that has no place on this link is refused", "6")
 async def _(h: EndpointHarness) -> Ending:
     node = await h.greeted()
-    await node.tell(PairRequest(n_pulses=1000, peer="nobody"))
+    await node.tell(PairRequest(n_pulses=1000, peer="nobody", request=1))
     return await node.refused(WRONG_STATE)
 
 
 @AREA.case(17, "a session that has not begun is refused", "5.2")
 async def _(h: EndpointHarness) -> Ending:
     node = await h.greeted()
-    await node.send(node.sequencer.seal(Announcement.TYPE, b"\x80", 77).raw)
+    await node.send(node.seal(Announcement.TYPE, b"\x80", 77))
     return await node.refused(WRONG_STATE, UNKNOWN_SESSION, 0x0104)
 
 

@@ -10,12 +10,13 @@ from typing import Any, Final
 import trio
 
 from mdiqkd_net.conformance.cases import Broken
+from mdiqkd_net.conformance.connection import Connection, TlsConnection
 from mdiqkd_net.conformance.deadlines import Deadlines
 from mdiqkd_net.conformance.harness import Harness
 from mdiqkd_net.conformance.identity import Identity
 from mdiqkd_net.conformance.peer import Peer
 from mdiqkd_net.runtime import sockets
-from mdiqkd_net.wire.messages import Hello, PairReady
+from mdiqkd_net.wire.messages import PairReady
 
 REDIAL_S: Final = 60.0
 """How long a node may take to come again: twice the longest back-off."""
@@ -72,26 +73,36 @@ class EndpointHarness(Harness):
         Raises:
             Broken: It does not come.
         """
-        assert self._listener is not None  # noqa: S101  # `start` comes first
         why = "nobody dialed"
         with trio.move_on_after(REDIAL_S):
             while True:
-                tcp = await self._listener.accept()
-                stream = trio.SSLStream(
-                    tcp, self.identity.server, server_side=True, https_compatible=True
-                )
                 try:
-                    with trio.fail_after(self.deadlines.reaction_s):
-                        await stream.do_handshake()
+                    connection = await self.accept()
                 except (trio.BrokenResourceError, trio.TooSlowError, ssl.SSLError) as error:
                     # It may have hung up while the case before was played.
                     why = str(error.__cause__ or error) or type(error).__name__
-                    await trio.aclose_forcefully(stream)
                     continue
-                peer = Peer(stream, self.identity.node, self.deadlines, self.log)
+                peer = Peer(connection, self.identity.node, self.deadlines, self.log)
                 self.opened.push_async_callback(peer.leave)
                 return peer
         raise Broken(f"the node does not dial its relay within {REDIAL_S:g} s: {why}")
+
+    async def accept(self) -> Connection:
+        """The next connection; a test that runs a node elsewhere replaces this.
+
+        Raises:
+            trio.BrokenResourceError, trio.TooSlowError, ssl.SSLError: It came, and no TLS with it.
+        """
+        assert self._listener is not None  # noqa: S101  # `start` comes first
+        tcp = await self._listener.accept()
+        stream = trio.SSLStream(tcp, self.identity.server, server_side=True, https_compatible=True)
+        try:
+            with trio.fail_after(self.deadlines.reaction_s):
+                await stream.do_handshake()
+        except BaseException:
+            await trio.aclose_forcefully(stream)
+            raise
+        return TlsConnection(stream)
 
     async def greeted(self, **hello: Any) -> Peer:
         """The next connection of the node, with Hellos exchanged.
@@ -101,7 +112,7 @@ class EndpointHarness(Harness):
         """
         peer = await self.dialed()
         await peer.greet(self.identity.node, "relay", **hello)
-        peer.hello, _ = await peer.expect(Hello)
+        await peer.met()
         return peer
 
     def ready(self, node: str) -> PairReady:

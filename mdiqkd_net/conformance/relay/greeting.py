@@ -5,11 +5,12 @@ from typing import Final
 import trio
 
 from mdiqkd_net.conformance.cases import Area, Broken, Close, Ending
+from mdiqkd_net.conformance.headers import noise
 from mdiqkd_net.conformance.identity import of_old, without_certificate
 from mdiqkd_net.conformance.peer import Peer
 from mdiqkd_net.conformance.relay.harness import SECOND_USER, RelayHarness
 from mdiqkd_net.protocol.handshake import PROTOCOL_VERSION
-from mdiqkd_net.wire.messages import Error, Hello
+from mdiqkd_net.wire.messages import Hello
 
 BAD_VERSION: Final = 0x0201
 BAD_IDENTITY: Final = 0x0202
@@ -133,20 +134,44 @@ async def _(h: RelayHarness) -> Ending:
     raise Broken("TLS 1.2 is spoken")
 
 
-@AREA.case(13, "what becomes of a second link of a user who is connected", "4", level="INFO")
-async def _(h: RelayHarness) -> Ending:
+@AREA.case(13, "a second link of a user takes the place of the first", "4.5")
+async def _(h: RelayHarness) -> None:
     first = await h.user(label="the first link")
     second = await h.user(label="the second link")
-    fates = [f"{peer.label} {await _fate(peer, h.deadlines.quiet_s)}" for peer in (first, second)]
-    return Ending(found="; ".join(fates))
-
-
-async def _fate(peer: Peer, quiet_s: float) -> str:
     try:
-        while (frame := await peer.next(quiet_s)) is not None:
-            message = peer.read(frame)
-            if isinstance(message, Error):
-                return f"is refused with {message.code:#06x}"
+        while await first.next() is not None:
+            pass
     except trio.TooSlowError:
-        return "stays"
-    return "is closed"
+        raise Broken("the first link stays open") from None
+    await second.quiet("it has taken the place of the first")
+
+
+def _heard(user: Peer) -> Hello:
+    assert user.hello is not None  # noqa: S101  # `h.user` has it
+    return user.hello
+
+
+@AREA.case(14, "its epoch stays while nobody breaks the protocol", "4.4")
+async def _(h: RelayHarness) -> None:
+    epochs = {_heard(await h.user()).epoch for _ in range(3)}
+    if len(epochs) > 1:
+        raise Broken(f"3 links, {len(epochs)} epochs")
+
+
+@AREA.case(15, "after a user broke the protocol it has a new epoch for it", "4.5")
+async def _(h: RelayHarness) -> None:
+    user = await h.user()
+    before = _heard(user).epoch
+    await user.send(noise(h.rng))
+    await user.refused()
+    if _heard(await h.user()).epoch == before:
+        raise Broken("it goes on with the epoch from before")
+
+
+@AREA.case(16, "its Hello names the epoch that it has seen last", "4.4")
+async def _(h: RelayHarness) -> None:
+    for _ in range(2):
+        user = await h.user()
+        again = await h.back(user)
+        if _heard(again).seen != user.correspondence.epoch:
+            raise Broken("it names another epoch than that of the last link")

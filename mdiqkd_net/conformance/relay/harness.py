@@ -9,14 +9,16 @@ from typing import Any, Final
 import trio
 
 from mdiqkd_net.conformance.cases import Broken, Case
+from mdiqkd_net.conformance.connection import Connection, TlsConnection
 from mdiqkd_net.conformance.deadlines import Deadlines
 from mdiqkd_net.conformance.harness import Harness
 from mdiqkd_net.conformance.identity import Identity, stranger
 from mdiqkd_net.conformance.peer import Peer
 from mdiqkd_net.conformance.relay.light import Transmitter
+from mdiqkd_net.protocol.correspondence import Correspondence
 from mdiqkd_net.protocol.handshake import RoleName
 from mdiqkd_net.wire.frames import Frame
-from mdiqkd_net.wire.messages import Hello, PairReady, PairRequest
+from mdiqkd_net.wire.messages import PairReady, PairRequest
 
 SECOND_USER: Final = "a second --identity"
 LIGHT: Final = "--light"
@@ -55,6 +57,8 @@ class RelayHarness(Harness):
         self.certificate = certificate
         self.n_pulses = n_pulses
         self._shared: dict[str, Any] = {}
+        self._n_requests = 0
+        self._seen: set[int] = set()
 
     def why_not(self, case: Case[Any]) -> str | None:
         """Why a case cannot be run with what the harness was given; None if it can."""
@@ -65,16 +69,21 @@ class RelayHarness(Harness):
         return None
 
     async def probe(self) -> str | None:
-        """A fresh connection of the first user, greeted in order."""
+        """A fresh connection of each user that was there, greeted in order.
+
+        A fresh user has asked for nothing, so what the case before left open ends, too.
+        """
         try:
-            await self.user()
+            for number in sorted(self._seen | {0}):
+                await self.user(number)
         except (Broken, OSError) as error:
             return str(error)
         finally:
+            self._seen.clear()
             await self.finish()
         return None
 
-    async def tcp(self) -> trio.SocketStream:
+    async def tcp(self) -> trio.abc.Stream:
         """A bare TCP connection.
 
         Raises:
@@ -82,41 +91,70 @@ class RelayHarness(Harness):
         """
         try:
             with trio.fail_after(self.deadlines.reaction_s):
-                stream = await trio.open_tcp_stream(*self.address)
+                stream = await self.connect_bare(self.address)
         except (OSError, trio.TooSlowError) as error:
             raise Broken(f"no TCP connection to the relay: {error}") from None
         self.opened.push_async_callback(trio.aclose_forcefully, stream)
         return stream
 
     async def secured(
-        self, number: int = 0, *, context: ssl.SSLContext | None = None, label: str = ""
+        self,
+        number: int = 0,
+        *,
+        context: ssl.SSLContext | None = None,
+        label: str = "",
+        correspondence: Correspondence | None = None,
     ) -> Peer:
         """A connection after the TLS handshake; nothing is said yet.
 
         Raises:
             Broken: No TLS.
         """
-        return await self._secured(self.address, number, context, label)
+        return await self._secured(self.address, number, context, label, correspondence)
 
     async def _secured(
-        self, address: Address, number: int, context: ssl.SSLContext | None, label: str
+        self,
+        address: Address,
+        number: int,
+        context: ssl.SSLContext | None,
+        label: str,
+        correspondence: Correspondence | None = None,
     ) -> Peer:
         who = self.identities[number]
         try:
             with trio.fail_after(self.deadlines.reaction_s):
-                tcp = await trio.open_tcp_stream(*address)
-                stream = trio.SSLStream(tcp, context or who.client, https_compatible=True)
-                try:
-                    await stream.do_handshake()
-                except BaseException:
-                    await trio.aclose_forcefully(stream)
-                    raise
+                connection = await self.connect(address, who, context)
         except (OSError, trio.BrokenResourceError, trio.TooSlowError) as error:
             why = str(error.__cause__ or error) or type(error).__name__
             raise Broken(f"no TLS connection to the relay: {why}") from None
-        peer = Peer(stream, label or who.node, self.deadlines, self.log)
+        peer = Peer(connection, label or who.node, self.deadlines, self.log, correspondence)
         self.opened.push_async_callback(peer.leave)
         return peer
+
+    async def connect_bare(self, address: Address) -> trio.abc.Stream:
+        """A bare TCP connection; replaced together with `connect`.
+
+        Raises:
+            OSError: There is none.
+        """
+        return await trio.open_tcp_stream(*address)
+
+    async def connect(
+        self, address: Address, who: Identity, context: ssl.SSLContext | None
+    ) -> Connection:
+        """An encrypted connection; a test that runs a relay elsewhere replaces this.
+
+        Raises:
+            OSError, trio.BrokenResourceError: There is none.
+        """
+        tcp = await trio.open_tcp_stream(*address)
+        stream = trio.SSLStream(tcp, context or who.client, https_compatible=True)
+        try:
+            await stream.do_handshake()
+        except BaseException:
+            await trio.aclose_forcefully(stream)
+            raise
+        return TlsConnection(stream)
 
     async def user(self, number: int = 0, *, label: str = "", **hello: Any) -> Peer:
         """A user that has greeted and was greeted; fields of its Hello may be changed.
@@ -124,8 +162,26 @@ class RelayHarness(Harness):
         Raises:
             Broken: The relay does not greet, or not as it must.
         """
+        self._seen.add(number)
         peer = await self.secured(number, label=label)
         return await self.greeted(peer, number, "endpoint", **hello)
+
+    async def back(self, user: Peer, **hello: Any) -> Peer:
+        """A new connection of a user whose process has not ended.
+
+        Raises:
+            Broken: The relay does not greet, or does not go on where they were.
+        """
+        number = self.number_of(user)
+        peer = await self.secured(number, label=user.label, correspondence=user.correspondence)
+        await self.greeted(peer, number, "endpoint", **hello)
+        if not peer.kept:
+            raise Broken(f"{user.label}: it does not go on, though neither epoch has changed")
+        return peer
+
+    def number_of(self, user: Peer) -> int:
+        """Which identity a user is."""
+        return [who.node for who in self.identities].index(user.label)
 
     async def transmitter(self, number: int = 0) -> Transmitter:
         """The transmitter of a user, connected and greeted; answers nothing yet."""
@@ -138,7 +194,7 @@ class RelayHarness(Harness):
     async def greeted(self, peer: Peer, number: int, role: RoleName, **hello: Any) -> Peer:
         """Exchange Hellos on a fresh connection."""
         await peer.greet(self.identities[number].node, role, **hello)
-        peer.hello, _ = await peer.expect(Hello)
+        await peer.met()
         return peer
 
     async def two_users(self) -> tuple[Peer, Peer]:
@@ -147,9 +203,11 @@ class RelayHarness(Harness):
         return await self.user(first), await self.user(second)
 
     def request(self, of: Peer, n_pulses: int = N_PULSES) -> PairRequest:
-        """What a user asks for: a pair with the other identity, or with somebody absent."""
+        """A user's next request: a pair with the other identity, or with somebody absent."""
         others = [who.node for who in self.identities if who.node != of.label]
-        return PairRequest(n_pulses=n_pulses, peer=others[0] if others else "absent")
+        self._n_requests += 1
+        peer = others[0] if others else "absent"
+        return PairRequest(n_pulses=n_pulses, peer=peer, request=self._n_requests)
 
     async def ready(
         self, users: tuple[Peer, Peer], n_pulses: int = N_PULSES
@@ -177,7 +235,7 @@ class RelayHarness(Harness):
         self._shared[name] = value
 
 
-async def ended(stream: trio.SocketStream, within_s: float) -> bool:
+async def ended(stream: trio.abc.Stream, within_s: float) -> bool:
     """Whether the other side closes a bare TCP connection in time; what it sends is dropped."""
     with trio.move_on_after(within_s) as waiting:
         with suppress(trio.BrokenResourceError):

@@ -8,11 +8,10 @@ import trio
 from mdiqkd_net.conformance.cases import Area, Broken, Ending
 from mdiqkd_net.conformance.peer import Peer, hello
 from mdiqkd_net.conformance.relay.harness import SECOND_USER, RelayHarness, ended
-from mdiqkd_net.wire.frames import HEADER_BYTES, Sequencer
-from mdiqkd_net.wire.messages import PairAborted, PairArmed, PairRequest
+from mdiqkd_net.wire.frames import HEADER_BYTES
+from mdiqkd_net.wire.messages import PairAborted, PairArmed, PairReady, PairRequest
 
 WRONG_STATE: Final = 0x0301
-UNKNOWN_SESSION: Final = 0x0302
 CROWD: Final = 64
 STORM: Final = 32
 N_MUTANTS: Final = 16
@@ -49,7 +48,8 @@ async def _(h: RelayHarness) -> None:
 @AREA.case(4, "a Hello that drips is waited for no longer than 10 s in all", "4.1")
 async def _(h: RelayHarness) -> None:
     user = await h.secured(label="dripping")
-    drops = hello(h.identities[0].node, "endpoint", Sequencer())[: HEADER_BYTES + 8]
+    greeting = hello(h.identities[0].node, "endpoint", user.correspondence)
+    drops = user.sealed(greeting)[: HEADER_BYTES + 8]
     async with trio.open_nursery() as nursery:
 
         async def drip() -> None:
@@ -67,8 +67,9 @@ async def _others_are_served(h: RelayHarness, cut: int) -> Ending:
     first, second = await h.two_users()
     frame = first.sealed(h.request(first))
     await first.send(frame[:cut])
-    await second.tell(PairArmed(session=bytes(16)))
-    ending = await second.refused(WRONG_STATE, UNKNOWN_SESSION)
+    await first.quiet("its frame is not whole yet", h.deadlines.quiet_s / 4)
+    await second.tell(PairAborted(code=0x0503, session=bytes(16)))
+    ending = await second.refused(WRONG_STATE)
     await first.send(frame[cut:])
     await first.quiet("the rest of its frame has come, and is legal")
     return ending
@@ -84,12 +85,21 @@ async def _(h: RelayHarness) -> Ending:
     return await _others_are_served(h, HEADER_BYTES + 2)
 
 
-@AREA.case(7, "a session ends when the connection of a user breaks", "5.6", needs=[SECOND_USER])
+@AREA.case(
+    7, "what a user missed while its connection was lost is sent again", "4.4", needs=[SECOND_USER]
+)
 async def _(h: RelayHarness) -> None:
     first, second = await h.two_users()
-    await h.ready((first, second))
+    await first.tell(h.request(first))
+    await first.quiet("the other user has not asked")
     await first.drop()
-    await second.expect(PairAborted, h.deadlines.arming_s)
+    await second.quiet("nobody but a user that has gone has asked", h.deadlines.quiet_s / 4)
+    await second.tell(h.request(second))
+    _, told = await second.expect(PairReady)
+    first = await h.back(first)
+    _, missed = await first.expect(PairReady)
+    if missed.body != told.body:
+        raise Broken("the two users are told different sessions")
 
 
 @AREA.case(8, f"{STORM} connections in a row do no harm", "2.5")
@@ -113,7 +123,7 @@ async def _(h: RelayHarness) -> Ending:
     n_refused = 0
     for _ in range(N_MUTANTS):
         user = await h.user()
-        frame = bytearray(user.sealed(PairRequest(n_pulses=1000, peer="absent")))
+        frame = bytearray(user.sealed(PairRequest(n_pulses=1000, peer="absent", request=1)))
         at = h.rng.randrange(len(frame))
         frame[at] ^= 1 << h.rng.randrange(8)
         await user.send(bytes(frame))
@@ -122,3 +132,37 @@ async def _(h: RelayHarness) -> Ending:
                 n_refused += 1
         await user.leave()
     return Ending(found=f"{n_refused} of {N_MUTANTS} refused")
+
+
+@AREA.case(
+    11,
+    "frames that a user says it has not got come again byte for byte",
+    "4.4",
+    needs=[SECOND_USER],
+)
+async def _(h: RelayHarness) -> None:
+    users = await h.two_users()
+    (_, frame), _ = await h.ready(users)
+    await users[0].drop()
+    again = await h.back(users[0], positions=[[frame.stream, 0]])
+    try:
+        repeated = await again.next()
+    except trio.TooSlowError:
+        raise Broken(f"{again.label}: nothing is sent again") from None
+    if repeated is None or repeated.raw != frame.raw:
+        raise Broken(f"{again.label}: other bytes than before")
+
+
+@AREA.case(
+    12, "a session outlives 8 lost connections of each user", "4.4", "5.7", needs=[SECOND_USER]
+)
+async def _(h: RelayHarness) -> None:
+    users = await h.two_users()
+    (ready, frame), _ = await h.ready(users)
+    for _ in range(8):
+        for user in users:
+            await user.drop()
+        users = await h.back(users[0]), await h.back(users[1])
+    await users[0].tell(PairArmed(session=ready.session), frame.stream)
+    for user in users:
+        await user.quiet("the session stands, and only one of its users is armed")

@@ -128,7 +128,7 @@ class Task:
         return KeyReconciliation(
             (self.alice, self.bob)[user],
             corrects=user == BOB,
-            scheme=self.scheme,
+            reconciler=self.scheme,
             qber=self.qber,
             entropy=np.random.default_rng(self.seed).bytes,
         )

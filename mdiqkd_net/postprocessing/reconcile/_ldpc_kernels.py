@@ -51,20 +51,17 @@ _C4_HALF: Final = 17585
 
 
 @inlined
-def _distrust(q: Int, nothing: Int) -> Int:
-    """Compute u = 1 - tanh(|q| / 2). `nothing` is zero, but LLVM must not know it.
-
-    LLVM would fuse a product that only enters the next one, or a shift, into arithmetic of 32 bits.
-    """
+def _distrust(q: Int) -> Int:
+    """Compute u = 1 - tanh(|q| / 2)."""
     y = v.times_64(v.smaller(v.magnitude(q), v.everywhere(_TOP)))
     a = v.drop(v.everywhere(_C3_HALF), v.product(y, v.everywhere(_C4_HALF)))
-    b = v.drop(v.everywhere(_C2), v.double(v.either(v.product(y, a), nothing)))
+    b = v.drop(v.everywhere(_C2), v.double(v.product(y, a)))
     c = v.plain_sum(v.everywhere(_C1), v.product(y, b))
     root = v.drop(v.everywhere(65535), v.product(y, c))
-    root = v.either(v.product(root, root), nothing)
-    root = v.either(v.product(root, root), nothing)
-    root = v.either(v.product(root, root), nothing)
-    return v.either(v.product(root, root), nothing)
+    root = v.product(root, root)
+    root = v.product(root, root)
+    root = v.product(root, root)
+    return v.product(root, root)
 
 
 @kernel
@@ -80,13 +77,12 @@ def sweep(
     size: Int,
     scratch: I16,
     base: I64,
-) -> bool:
-    """One iteration over all rows; whether each disclosed check held when its turn came."""
+) -> int:
+    """One iteration over all rows; how many disclosed checks did not hold when their turn came."""
     n_columns = side.size
     stride = size + v.N_LANES
     half = scratch.size // 2
-    bad = v.everywhere(0)
-    nothing = v.everywhere(size % v.N_LANES)
+    n_bad = 0
     for row in range(row_start.size - 1):
         first, stop = row_start[row], row_start[row + 1]
         degree = stop - first
@@ -107,14 +103,14 @@ def sweep(
                     place -= size
                 p = v.load(post, base[j] + place)
                 q = v.subtract(p, v.load(message, (first + j) * size + k))
-                u = _distrust(q, nothing)
+                u = _distrust(q)
                 parity = v.differ(parity, p)
                 sign = v.differ(sign, q)
                 v.store(scratch, j * v.N_LANES, q)
                 v.store(scratch, half + j * v.N_LANES, u)
                 certain = v.drop(certain, v.product(certain, v.smaller(u, most)))
                 most = v.larger(u, most)
-            bad = v.either(bad, v.both(parity, there))
+            n_bad += v.count_set(v.both(parity, there))
             rest = v.odds(v.drop(certain, v.product(certain, most)))
             to_worst = _LOG(v.odds(certain))
             to_rest = _LOG(rest)
@@ -129,7 +125,7 @@ def sweep(
                 v.store(post, base[degree + j] + k, p)
                 if k == 0:
                     v.store(post, base[degree + j] + size, p)
-    return not v.any_set(bad)
+    return n_bad
 
 
 @kernel

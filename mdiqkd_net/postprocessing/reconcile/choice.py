@@ -1,5 +1,6 @@
 """Which reconciliation scheme to use: more leak against more rounds, as a pure function."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -10,6 +11,9 @@ import numpy as np
 from mdiqkd_net.errors import LocalProtocolError
 from mdiqkd_net.postprocessing.leak import binary_entropy
 
+AUTO: Final = "auto"
+"""Configured in place of a name in `RECONCILERS`: the coordinator chooses, block by block."""
+
 
 @dataclass(frozen=True, slots=True)
 class Figures:
@@ -17,40 +21,55 @@ class Figures:
 
     Attributes:
         efficiency: Pairs of a QBER and the leak f there, over the Shannon limit.
-        rounds: Messages each way per batch.
-        batch_bits: Bits that share their rounds.
+        fixed_bits: What a batch leaks beyond that, which matters where it is short.
+        rounds: Pairs of the bits of a batch and the messages each way. More bits than in the last
+            pair go into several batches.
         bits_per_s: Key bits per second, both users on one core.
         one_way: Whether Bob sends nothing that depends on his key.
     """
 
     efficiency: tuple[tuple[float, float], ...]
-    rounds: int
-    batch_bits: int
+    fixed_bits: float
+    rounds: tuple[tuple[int, int], ...]
     bits_per_s: float
     one_way: bool
+
+    def leak_bits(self, qber: float, n_bits: int) -> float:
+        """Expected leak of a block."""
+        rates, efficiencies = zip(*self.efficiency, strict=True)
+        f = float(np.interp(qber, rates, efficiencies))
+        n_batches = -(-n_bits // self.rounds[-1][0])
+        return f * n_bits * binary_entropy(qber) + n_batches * self.fixed_bits
+
+    def time_s(self, n_bits: int, rtt_s: float) -> float:
+        """How long a block takes; a round takes half a round trip, as both users send at once."""
+        sizes, rounds = zip(*self.rounds, strict=True)
+        n_batches: int = -(-n_bits // sizes[-1])
+        n_rounds = n_batches * float(np.interp(math.log(n_bits / n_batches), np.log(sizes), rounds))
+        return n_rounds * rtt_s / 2.0 + n_bits / self.bits_per_s
 
 
 FIGURES: Final[Mapping[str, Figures]] = MappingProxyType(
     {
         "cascade": Figures(
             ((0.02, 1.035), (0.03, 1.039), (0.05, 1.05), (0.08, 1.07), (0.11, 1.1)),
-            rounds=900,
-            batch_bits=1 << 23,
+            fixed_bits=140.0,
+            rounds=((1000, 90), (10**4, 170), (10**5, 650), (1 << 23, 900)),
             bits_per_s=50e6,
             one_way=False,
         ),
         "cascade_low_rounds": Figures(
             ((0.005, 1.043), (0.02, 1.054), (0.05, 1.065), (0.08, 1.087), (0.11, 1.11)),
-            rounds=220,
-            batch_bits=1 << 23,
+            fixed_bits=100.0,
+            rounds=((1000, 60), (10**4, 130), (1 << 23, 220)),
             bits_per_s=60e6,
             one_way=False,
         ),
         "ldpc": Figures(
-            ((0.003, 1.17), (0.005, 1.15), (0.01, 1.13), (0.02, 1.11), (0.11, 1.11)),
-            rounds=6,
-            batch_bits=1 << 23,
-            bits_per_s=4e6,
+            ((0.003, 1.19), (0.005, 1.168), (0.01, 1.14), (0.02, 1.118), (0.03, 1.114)),
+            fixed_bits=75.0,
+            rounds=((1000, 5), (1 << 23, 6)),
+            bits_per_s=6e6,
             one_way=True,
         ),
     }
@@ -66,18 +85,24 @@ class Choice(NamedTuple):
 
 
 def kept_bits_per_s(
-    figures: Figures, *, qber: float, n_bits: int, rtt_s: float, accumulation_s: float
+    figures: Figures,
+    *,
+    qber: float,
+    n_bits: int,
+    rtt_s: float,
+    accumulation_s: float = 0.0,
+    overlapped: bool = True,
+    budget_bits: float | None = None,
 ) -> float:
-    """Bits of a block that remain after the leak, over the time that a block takes.
+    """Bits of a block that remain after the leak, over the time that a block takes; maybe negative.
 
-    A block takes as long as its light, or its reconciliation where that is longer: one goes on
-    while the other is under way. A round takes half of a round trip, for both users send at once.
+    A block takes as long as its light, or its reconciliation where that is longer, if one goes on
+    while the other is under way; if they are not `overlapped`, it takes the sum. The arguments are
+    those of `choose`.
     """
-    rates, efficiencies = zip(*figures.efficiency, strict=True)
-    share = 1.0 - float(np.interp(qber, rates, efficiencies)) * binary_entropy(qber)
-    rounds = figures.rounds * -(-n_bits // figures.batch_bits)
-    time_s = rounds * rtt_s / 2.0 + n_bits / figures.bits_per_s
-    return n_bits * max(share, 0.0) / max(time_s, accumulation_s)
+    left = (n_bits if budget_bits is None else budget_bits) - figures.leak_bits(qber, n_bits)
+    time_s = figures.time_s(n_bits, rtt_s)
+    return left / (max(time_s, accumulation_s) if overlapped else time_s + accumulation_s)
 
 
 def choose(
@@ -86,16 +111,21 @@ def choose(
     rtt_s: float,
     *,
     accumulation_s: float = 0.0,
+    overlapped: bool = True,
+    budget_bits: float | None = None,
     one_way: bool = False,
     figures: Mapping[str, Figures] = FIGURES,
 ) -> Choice:
-    """The scheme that keeps the most bits per second; of equals, that which leaks less.
+    """The scheme that keeps the most bits per second; the least leak where none keeps any.
 
     Args:
         qber: Expected error rate, 0 to 1/2: of the block before, or of the estimation data.
         n_bits: Key bits of a block.
         rtt_s: Round-trip time between the users.
         accumulation_s: How long the light of a block takes; 0 if it waits already.
+        overlapped: Whether the light of the next block comes in while this one is reconciled.
+        budget_bits: Length of the secret key if nothing leaked; absent: all `n_bits`. The less it
+            is, the more leak matters.
         one_way: Whether the security proof in use demands that Bob sends nothing that
             depends on his key.
         figures: Costs of the schemes to choose from.
@@ -112,14 +142,23 @@ def choose(
         )
     kept = {
         name: kept_bits_per_s(
-            costs, qber=qber, n_bits=n_bits, rtt_s=rtt_s, accumulation_s=accumulation_s
+            costs,
+            qber=qber,
+            n_bits=n_bits,
+            rtt_s=rtt_s,
+            accumulation_s=accumulation_s,
+            overlapped=overlapped,
+            budget_bits=budget_bits,
         )
         for name, costs in figures.items()
         if costs.one_way or not one_way
     }
     if not kept:
         raise LocalProtocolError("schemes: found none that is one-way; allowed: at least one")
-    best = max(kept, key=lambda name: kept[name])
+    if max(kept.values()) > 0.0:
+        best = max(kept, key=lambda name: kept[name])
+    else:
+        best = min(kept, key=lambda name: figures[name].leak_bits(qber, n_bits))
     if one_way:
         return Choice(best, "the proof in use demands one-way reconciliation")
     listed = ", ".join(f"{name} {rate:.3g}" for name, rate in kept.items())

@@ -15,6 +15,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -159,8 +160,8 @@ def _shifts(rows_of: Sequence[Sequence[int]], size: int, lots: _Lots) -> list[li
         shifts: list[int] = []
         for k, row in enumerate(rows):
             best, fewest = 0, len(rows) + 1
-            for _ in range(SHIFT_TRIALS):
-                shift = lots.below(size)
+            drawn = (lots.below(size) for _ in range(SHIFT_TRIALS))
+            for shift in chain(drawn, range(size)):  # where chance finds none, there may be one
                 clashes = sum(
                     (shift - shifts[j]) % size in taken.get((rows[j], row), ()) for j in range(k)
                 )

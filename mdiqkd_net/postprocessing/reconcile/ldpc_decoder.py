@@ -13,6 +13,14 @@ from mdiqkd_net.postprocessing.reconcile.ldpc_code import Code
 ITERATIONS: Final = 60
 """After as many, more bits are asked for."""
 
+PATIENCE: Final = 12
+PROGRESS: Final = 0.9
+"""A frame is given up, and bits are asked for, where this many iterations leave more than this
+share of the violated checks."""
+
+FEW: Final = 0.005
+"""Unless violated checks are a smaller share of all than this: a few often vanish after all."""
+
 KNOWN_LLR: Final = 30.0
 
 
@@ -74,8 +82,9 @@ class Decoder:
         # Behind the end of the frame, both users have zeros.
         laid = lay_out(values, self._certain, code)
         _ldpc_kernels.turn_columns(laid, self._side, code.rest, code.size, self._post)
-        for _ in range(ITERATIONS):
-            if _ldpc_kernels.sweep(
+        history: list[int] = []
+        while len(history) < ITERATIONS:
+            n_bad = _ldpc_kernels.sweep(
                 self._post,
                 self._side,
                 self._message,
@@ -87,8 +96,11 @@ class Decoder:
                 code.size,
                 self._scratch,
                 self._base,
-            ):
+            )
+            stalled = len(history) >= PATIENCE and n_bad > PROGRESS * history[-PATIENCE]
+            if n_bad == 0 or (stalled and n_bad > FEW * difference.size):
                 break
+            history.append(n_bad)
         _ldpc_kernels.turn_columns(self._post, self._side, self._back, code.size, laid)
         found = laid.reshape(code.n_columns, -1)[:, : code.size].reshape(-1)[:n]
         return np.abs(found), (found < 0).astype(np.uint8)

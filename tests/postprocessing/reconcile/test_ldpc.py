@@ -73,9 +73,8 @@ def plain_syndrome(code, bits):
 def test_reliabilities_and_logarithms_are_those_of_floats():
     @njit
     def both(q, d, u, log, slope):
-        nothing = _lanes.everywhere(0)
         for i in range(0, q.size, 32):
-            _lanes.store(u, i, _ldpc_kernels._distrust(_lanes.load(q, i), nothing))
+            _lanes.store(u, i, _ldpc_kernels._distrust(_lanes.load(q, i)))
             odds = _lanes.odds(_lanes.load(d, i))
             _lanes.store(log, i, _ldpc_kernels._LOG(odds))
             _lanes.store(slope, i, _ldpc_kernels._SLOPE(odds))
@@ -163,6 +162,44 @@ def test_any_size_and_any_estimate_end_in_equal_keys(n, qber, told, seed):
     spare = 8 * sum(map(len, sent[0])) - a.leak_bits
     assert 0 <= spare < 8 * len(sent[0])
     assert a.leak_bits <= 2 * n + 32
+
+
+def test_products_and_counts_of_lanes():
+    @njit
+    def both(a, b, out):
+        _lanes.store(out, 0, _lanes.product(_lanes.load(a, 0), _lanes.load(b, 0)))
+        return _lanes.count_set(_lanes.load(a, 0))
+
+    a, b = np.random.default_rng(1).integers(0, 2**16, (2, 32)).astype(np.uint16)
+    out = np.zeros(32, np.int16)
+    n_set = both(a.view(np.int16), b.view(np.int16), out)
+    assert n_set == np.count_nonzero(a >= 2**15)
+    assert np.array_equal(out.view(np.uint16), (a.astype(np.uint32) * b) >> 16)
+
+
+def test_a_hopeless_frame_is_given_up_early_and_a_slow_one_is_not(monkeypatch):
+    code = build(120, 40, 64)
+    n = code.n_columns * code.size
+    nobody, counts, sweep = np.zeros(n, np.bool_), [], _ldpc_kernels.sweep
+    monkeypatch.setattr(
+        _ldpc_kernels, "sweep", lambda *arguments: counts.append(sweep(*arguments)) or counts[-1]
+    )
+
+    def decode(qber):
+        counts.clear()
+        errors = (np.random.default_rng(1).random(n) < qber).astype(np.uint8)
+        decoder = Decoder(code, code.n_rows * code.size, qber)
+        found = decoder.decode(plain_syndrome(code, errors), 0 * errors, nobody)[1]
+        return np.array_equal(found, errors), list(counts)
+
+    hopeless, stalled = decode(0.08)
+    assert not hopeless
+    assert ldpc_decoder.PATIENCE < len(stalled) < ldpc_decoder.ITERATIONS
+    assert stalled[-1] > ldpc_decoder.PROGRESS * stalled[-1 - ldpc_decoder.PATIENCE]
+    solved, falling = decode(0.044)
+    assert solved
+    assert falling[-1] == 0
+    assert min(falling[:-1]) > 0
 
 
 def test_a_decoder_that_stalls_ends_in_disclosure():
