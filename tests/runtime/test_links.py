@@ -126,7 +126,8 @@ async def test_frames_cross_a_link(server, credentials):
 async def test_a_peer_that_closes_in_order_is_at_its_end(server, tls):
     stream = await sockets.dial(server.address, "test", 5.0)
     polite = trio.SSLStream(stream, contexts(tls("bob"))[1], https_compatible=True)
-    await polite.send_all(greet("bob", "endpoint", secrets.token_bytes, Sequencer()))
+    hello = greet("bob", "endpoint", secrets.token_bytes, Correspondence(secrets.token_bytes))
+    await polite.send_all(Sequencer().seal(hello.TYPE, encode(hello)).raw)
     await polite.receive_some()
     with trio.fail_after(5), contextlib.suppress(trio.BrokenResourceError):
         await polite.unwrap()
