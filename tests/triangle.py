@@ -118,11 +118,13 @@ class Triangle:
         blocks: int = 1,
         alice_analysis: Analysis = DEFAULT,
         bob_analysis: Analysis = DEFAULT,
+        receiver: ReceiverParams = RECEIVER,
     ) -> None:
         self.random = Random(seed)
         self.tamper = tamper or (lambda _source, _target, frame: frame)
         self.trace: list[tuple[str, str, int]] = []
         self._seed = seed
+        self._receiver = receiver
         self._flight: deque[tuple[str, str, bytes]] = deque()
         self.relay = Relay(
             pulse_rate_hz=10**9,
@@ -234,7 +236,7 @@ class Triangle:
 
     def _measure(self, start: fx.StartLight) -> None:
         receiver = SimulatedReceiver(
-            receiver=RECEIVER,
+            receiver=self._receiver,
             transmittances=(TRANSMITTANCE, TRANSMITTANCE),
             light=(light_table(SOURCE), light_table(SOURCE)),
             seed=self._seed,

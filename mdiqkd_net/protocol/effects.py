@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mdiqkd_net.blocks import SecretKey, Segment
+from mdiqkd_net.monitoring.public import PublicBlock
 from mdiqkd_net.protocol.light import SessionLight
 from mdiqkd_net.wire.messages import Message
 
@@ -19,6 +20,13 @@ class Send:
 
     node: str
     data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Close the link to a node at once; what is queued may be lost."""
+
+    node: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +119,13 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class Observe:
+    """Let the monitors look at what is public of a block that has ended; nothing comes back."""
+
+    block: PublicBlock
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The pair's block has ended, with a key or without."""
 
@@ -124,6 +139,7 @@ class Resume:
 
 Effect = (
     Send
+    | Cut
     | Tell
     | Resume
     | Arm
@@ -136,5 +152,6 @@ Effect = (
     | StartLight
     | StopLight
     | Report
+    | Observe
     | Finished
 )

@@ -18,7 +18,8 @@ from mdiqkd_net.protocol.context import (
     ORIGIN,
     BlockContext,
 )
-from mdiqkd_net.protocol.effects import Discard, Effect, Finished, Hold, Release, Resume
+from mdiqkd_net.protocol.effects import Discard, Effect, Finished, Hold, Observe, Release, Resume
+from mdiqkd_net.protocol.observing import public_block
 from mdiqkd_net.protocol.reconciling import KeyReconciliation
 from mdiqkd_net.protocol.stages import Step
 from mdiqkd_net.protocol.states import State
@@ -276,7 +277,11 @@ def _hold(ctx: BlockContext) -> Hold:
 
 
 def _finish(ctx: BlockContext) -> list[Effect]:
-    effects: list[Effect] = [ctx.report("block.key", **ctx.summary()), Finished("key")]
+    effects: list[Effect] = [
+        Observe(public_block(ctx, "key")),
+        ctx.report("block.key", **ctx.summary()),
+        Finished("key"),
+    ]
     ctx.wipe()
     return effects
 

@@ -152,6 +152,8 @@ class Network:
             ),
             pulse_rate_hz=scenario.pulse_rate_hz,
             segment_pulses=segment_pulses(scenario),
+            relay=scenario.relay,
+            byzantine=scenario.byzantine,
         )
         return self._node(RELAY, "charles", config, (self._listeners[RELAY], self._light))
 
