@@ -13,11 +13,13 @@ Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 COMPOSITES: Final = (
-    2**6 * 3**3 * 5**2 * 7**2,
-    2**2 * 3 * 5 * 11 * 13 * 17,
-    2 * 3 * 19 * 23 * 29,
-    2 * 31 * 37 * 41,
-    43 * 47 * 53,
+    2**6 * 3**2 * 5 * 7,
+    2 * 3**3 * 5**2 * 7**2,
+    2**2 * 3 * 5 * 11 * 13,
+    2 * 3 * 17 * 19,
+    2 * 23 * 29 * 31,
+    37 * 41 * 43,
+    47 * 53,
     59 * 61,
 )
 """Each number from 2 to 64 divides one of them, so that few divisions per event do for all."""

@@ -52,8 +52,12 @@ ENOUGH_FOR_SHARE: Final = math.ceil(math.log(2.0 / FALSE_ALARM) / (2.0 * SHARE_L
 """By Hoeffding's inequality a fair share passes the limit with chance `FALSE_ALARM` at most."""
 
 X_FLOOR: Final = 0.25
-"""X errors of coherent light of random phase cannot be fewer (Lo, Curty & Qi 2012)."""
-SATURATION: Final = 3.0
+"""X errors of faint coherent light of random phase cannot be fewer (Lo, Curty & Qi 2012)."""
+X_FLOOR_SLOPE: Final = 0.1
+"""How much lower the floor is for bright light, times the received intensity; numerically 0.065
+for equal arms and perfect detectors, and the received intensity is estimated from saturated gains."""
+SATURATION: Final = 2.0
+"""Deviation of the yields from each other that is allowed, times the received intensity."""
 LAGS: Final = range(1, 9)
 MODULI: Final = range(2, 65)
 
@@ -136,7 +140,8 @@ def gains(scene: Scene) -> Finding:
 def error_rates(scene: Scene) -> Finding:
     """MON-03: errors of Z, and of X per Bell state, against the last hour; X not below its floor.
 
-    The floor holds for xx and yy as long as phases are random. No drift of less than five standard
+    The floor holds for xx and yy as long as phases are random and arms alike; it is higher if they
+    are not. No drift of less than five standard
     deviations alarms: at three, as is often proposed, chance would every few hundred blocks.
     """
     block = scene.block
@@ -155,8 +160,9 @@ def error_rates(scene: Scene) -> Finding:
                 m_x[label], n_x[label], m_x_before[label], n_x_before[label]
             )
     n, m = int(n_x.sum()), int(m_x.sum())
-    spread = math.sqrt(X_FLOOR * (1.0 - X_FLOOR) * n)
-    below = (m - X_FLOOR * n) / spread if n else 0.0
+    floor = max(X_FLOOR - X_FLOOR_SLOPE * _received(scene), 0.0)
+    spread = math.sqrt(floor * (1.0 - floor) * n)
+    below = (m - floor * n) / spread if spread > 0.0 else 0.0
     figures: dict[str, Any] = {
         "qber_z": block.m_key / block.n_key if block.m_key is not None and block.n_key else None,
         **{f"qber_x_{name}": _ratio(m_x[i], n_x[i]) for i, name in enumerate(BELL_STATES)},
@@ -175,9 +181,9 @@ def bases(scene: Scene) -> Finding:
     """MON-04: the yield in Z against that in X, cleared of what one user alone causes.
 
     Q(ab) - Q(ao) - Q(ob) + Q(oo), over both intensities, is the yield of single-photon pairs up to
-    terms of the order of the received intensity, in either basis. Three times the received
-    intensity is allowed for these (an approximation, not a bound); the rest is held against Poisson
-    errors.
+    terms of the order of the received intensity, in either basis. Twice the received intensity
+    is allowed for these (an approximation, about twice what they are in numbers, not a bound); the
+    rest is held against Poisson errors.
     """
     counts = category_counts(scene.block, scene.events)
     (z, z_error), (x, x_error) = (
@@ -186,9 +192,7 @@ def bases(scene: Scene) -> Finding:
     figures = {"yield_z": z, "yield_x": x}
     if x <= 0.0 or z <= 0.0:
         return Finding(figures)
-    brightest = max(max(intensities) for intensities in scene.block.intensities)
-    received = brightest * math.sqrt(2.0 * max(z, x))
-    allowed = SATURATION * received
+    allowed = SATURATION * _received(scene)
     ratio = z / x
     error = ratio * math.hypot(z_error / z, x_error / x)
     away = (abs(ratio - 1.0) - allowed) / error
@@ -273,6 +277,17 @@ def _least(tests: Mapping[str, float], name: str) -> Finding:
     return Finding(figures)
 
 
+def _received(scene: Scene) -> float:
+    """Greatest mean photon number that is detected of a pulse, from the yield in X.
+
+    Of two single photons at transmittance t, t^2 / 2 make a Bell state that can be told.
+    """
+    counts = category_counts(scene.block, scene.events)
+    yield_x, _ = _pair_yield(scene.block, counts, SETTING_Y)
+    brightest = max(max(intensities) for intensities in scene.block.intensities)
+    return brightest * math.sqrt(2.0 * max(yield_x, 0.0))
+
+
 def _pair_yield(block: PublicBlock, counts: NDArray[np.int64], setting: int) -> tuple[float, float]:
     """Mixed difference of gains over intensities, and its Poisson error."""
     value = variance = 0.0
@@ -285,7 +300,7 @@ def _pair_yield(block: PublicBlock, counts: NDArray[np.int64], setting: int) -> 
         sent = block.n_pulses * block.probabilities[0][a] * block.probabilities[1][b]
         if sent <= 0.0:
             return 0.0, 0.0
-        n = counts[len(SETTINGS) * a + b]
+        n = int(counts[len(SETTINGS) * a + b])
         value += sign * n / sent
         variance += max(n, 1) / sent**2
     scale = block.intensities[0][setting] * block.intensities[1][setting]

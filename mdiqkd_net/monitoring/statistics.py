@@ -76,7 +76,9 @@ def difference_z(m: float, n: float, m_before: float, n_before: float) -> float:
         return 0.0
     pooled_share = (m + m_before) / (n + n_before)
     variance = pooled_share * (1.0 - pooled_share) * (1.0 / n + 1.0 / n_before)
-    return 0.0 if variance <= 0.0 else (m / n - m_before / n_before) / math.sqrt(variance)
+    if variance <= 0.0:
+        return 0.0
+    return float((m / n - m_before / n_before) / math.sqrt(variance))
 
 
 def pooled(observed: Numbers, expected: Floats) -> tuple[Floats, Floats]:

@@ -197,9 +197,9 @@ class BlockContext:
         effects: list[Effect] = [] if code is None else [self.send(BlockAborted(code=code))]
         effects += [
             Disarm(self.ready.session),
-            Observe(public_block(self, end)),
             self.report("block.aborted", **self.summary(), reason=reason),
             Finished("aborted"),
+            Observe(public_block(self, end)),
         ]
         self.wipe()
         return State.ABORTED, effects

@@ -278,9 +278,9 @@ def _hold(ctx: BlockContext) -> Hold:
 
 def _finish(ctx: BlockContext) -> list[Effect]:
     effects: list[Effect] = [
-        Observe(public_block(ctx, "key")),
         ctx.report("block.key", **ctx.summary()),
         Finished("key"),
+        Observe(public_block(ctx, "key")),
     ]
     ctx.wipe()
     return effects

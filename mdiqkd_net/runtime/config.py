@@ -10,6 +10,7 @@ from mdiqkd_net import byzantine
 from mdiqkd_net.byzantine.behaviour import Extent
 from mdiqkd_net.errors import ConfigError, DeviceError
 from mdiqkd_net.imperfections import TransmitterParams
+from mdiqkd_net.monitoring.history import Commissioned
 from mdiqkd_net.params import (
     MAX_PULSES,
     BellStateName,
@@ -128,6 +129,8 @@ class Peer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     design: str | None = None
     """What the method "certificate" judges the blocks by: a file, the same at both users."""
     blocks: Annotated[int, Meta(ge=1)] = 1
+    commissioned: Commissioned = Commissioned()
+    """What the monitors hold the link against; keys never depend on it."""
 
 
 class SystemEntropyConfig(Struct, frozen=True, forbid_unknown_fields=True, tag="system"):

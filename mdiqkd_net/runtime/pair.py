@@ -22,6 +22,7 @@ from mdiqkd_net.protocol.effects import (
     Finished,
     Freeze,
     Hold,
+    Observe,
     Release,
     Report,
     Resume,
@@ -35,6 +36,7 @@ from mdiqkd_net.runtime.config import EndpointConfig, Peer
 from mdiqkd_net.runtime.designs import store_digest
 from mdiqkd_net.runtime.link import Link
 from mdiqkd_net.runtime.optical import Transmitter
+from mdiqkd_net.runtime.watching import Watcher
 from mdiqkd_net.runtime.world import World, durably
 from mdiqkd_net.wire.frames import Frame
 from mdiqkd_net.wire.messages import Message
@@ -80,6 +82,7 @@ class Pair:
         self._analysis = analysis
         self._frozen = frozen
         self._world = world
+        self._watcher = Watcher(peer.commissioned, world, emit)
         self._inbox, self._to_handle = trio.open_memory_channel[tuple[bool, Frame]](INBOX_FRAMES)
         self._link: Link | None = None
         self._linked = trio.Event()
@@ -117,6 +120,7 @@ class Pair:
     async def from_relay(self, frame: Frame) -> None:
         """Queue a frame of the relay; dropped once the pair has ended."""
         self._relay_bytes += len(frame.raw)
+        self._watcher.arrived(frame)
         await self._queue(frame, from_peer=False)
 
     async def _queue(self, frame: Frame, *, from_peer: bool) -> None:
@@ -217,6 +221,8 @@ class Pair:
                     self._relay_bytes += self._relay.tell(message, stream)
                 case Report(event=event, fields=fields):
                     self._report(event, fields)
+                case Observe(block=block):
+                    await self._watcher.observe(block)
                 case Arm(session=session, light=light):
                     self._session = session
                     self._transmitter.arm(session, light)
