@@ -283,7 +283,7 @@ BEHAVIOURS: Final[Mapping[str, Conduct]] = MappingProxyType(
         ),
         "flood": Conduct(
             "BZ-17",
-            "sends 100 empty batches in front of each true one",
+            "sends 30 empty batches in front of each true one",
             "the same key; their number is bounded, and who reads slowly slows the sender",
             ("rate",),
             lists.Flood,

@@ -139,7 +139,7 @@ class PostSelect(Listing):
 class Flood(Listing):
     """Between any two batches come many that are valid and say nothing."""
 
-    EMPTY = 100
+    EMPTY = 30
     """Batches in front of each true one."""
 
     def lie(self, honest: Said) -> Sequence[Word]:

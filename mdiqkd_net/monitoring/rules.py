@@ -54,8 +54,8 @@ ENOUGH_FOR_SHARE: Final = math.ceil(math.log(2.0 / FALSE_ALARM) / (2.0 * SHARE_L
 X_FLOOR: Final = 0.25
 """X errors of faint coherent light of random phase cannot be fewer (Lo, Curty & Qi 2012)."""
 X_FLOOR_SLOPE: Final = 0.1
-"""How much lower the floor is for bright light, times the received intensity; numerically 0.065
-for equal arms and perfect detectors, and the received intensity is estimated from saturated gains."""
+"""How much lower the floor is for bright light, times the received intensity. In numbers it is
+0.065 for equal arms; the rest allows for an intensity that is estimated from saturated gains."""
 SATURATION: Final = 2.0
 """Deviation of the yields from each other that is allowed, times the received intensity."""
 LAGS: Final = range(1, 9)

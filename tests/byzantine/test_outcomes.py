@@ -145,7 +145,7 @@ def test_few_lies_are_charged_and_the_keys_are_the_same(name, honest):
 def test_a_flood_of_empty_batches_changes_nothing():
     triangle = HostileTriangle("flood", segment_pulses=15_000_000).run()
     assert triangle.alice.ended == triangle.bob.ended == ["key"]
-    assert triangle.alice.core.block._ctx.log.n_batches > 1000
+    assert triangle.alice.core.block._ctx.log.n_batches > 30 * 20
     alone = Triangle(40_000_000, segment_pulses=15_000_000).run()
     assert triangle.alice.report("block.key")["n"] == alone.alice.report("block.key")["n"]
     assert_safe(triangle)
