@@ -89,23 +89,6 @@ class History:
         return len(self._records)
 
 
-def record_of(block: PublicBlock, events: Announced, t_s: float, lag_p99_s: float | None) -> Record:
-    """The figures of a block."""
-    n_x, m_x = x_tests(events)
-    return Record(
-        t_s=t_s,
-        n_pulses=block.n_pulses,
-        announced=events.pulses.size,
-        categories=category_counts(block, events),
-        n_key=block.n_key if block.m_key is not None else 0,
-        m_key=block.m_key or 0,
-        n_x=n_x,
-        m_x=m_x,
-        gaps=gap_histogram(events.pulses),
-        lag_p99_s=lag_p99_s,
-    )
-
-
 def category_counts(block: PublicBlock, events: Announced) -> NDArray[np.int64]:
     """Accepted events per category, (16,)."""
     category = events.settings[0] << 2 | events.settings[1]
@@ -126,9 +109,9 @@ def x_tests(events: Announced) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     )
 
 
-def gap_histogram(pulses: NDArray[np.int64]) -> NDArray[np.int64]:
+def gap_histogram(gaps: NDArray[np.int64]) -> NDArray[np.int64]:
     """Distances of neighbouring events by quarters of an octave."""
-    quarters = (4.0 * np.log2(np.diff(pulses))).astype(np.int64)
+    quarters = (4.0 * np.log2(gaps)).astype(np.int64)
     return np.bincount(np.minimum(quarters, GAP_BINS - 1), minlength=GAP_BINS)
 
 

@@ -48,13 +48,12 @@ def residue_counts(
             yield modulus, folded, pulses.size * sent / n_pulses
 
 
-def tail_of_gaps(pulses: Integers, dead_pulses: int) -> tuple[Integers, Floats]:
+def tail_of_gaps(gaps: Integers, dead_pulses: int) -> tuple[Integers, Floats]:
     """Distances beyond what detectors remember, and what a law without memory expects.
 
     Whatever detectors do within `dead_pulses`, longer distances are geometric if every pulse has
     the same chance. Its parameter is fitted. Cells hold about as many each; (cells,) both.
     """
-    gaps = np.diff(pulses)
     beyond = gaps[gaps > dead_pulses] - dead_pulses - 1
     if not beyond.size:
         return np.empty(0, np.int64), np.empty(0)
@@ -65,7 +64,7 @@ def tail_of_gaps(pulses: Integers, dead_pulses: int) -> tuple[Integers, Floats]:
     quantiles = np.arange(1, TAIL_BINS) / TAIL_BINS
     edges = np.unique(np.ceil(np.log1p(-quantiles) / log_stay).astype(np.int64))
     edges = edges[edges > 0]
-    counts = np.bincount(np.searchsorted(edges, beyond, side="right"), minlength=edges.size + 1)
+    counts = np.diff(np.searchsorted(np.sort(beyond), edges), prepend=0, append=beyond.size)
     below = np.concatenate([[0.0], -np.expm1(edges * log_stay), [1.0]])
     return counts, beyond.size * np.diff(below)
 

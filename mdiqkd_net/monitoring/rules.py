@@ -9,6 +9,7 @@ key could depend on.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -75,7 +76,7 @@ class Finding:
     alarm: str | None = None
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Scene:
     """What a rule may look at."""
 
@@ -84,6 +85,47 @@ class Scene:
     t_s: float
     history: History
     commissioned: Commissioned
+
+    @cached_property
+    def categories(self) -> NDArray[np.int64]:
+        """Accepted events per category, (16,)."""
+        return category_counts(self.block, self.events)
+
+    @cached_property
+    def x_tests(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Test events of xx and yy, and errors among them, per Bell state; (2,) each."""
+        return x_tests(self.events)
+
+    @cached_property
+    def gaps(self) -> NDArray[np.int64]:
+        """Distances of neighbouring events, (n - 1,)."""
+        return np.diff(self.events.pulses)
+
+    @cached_property
+    def received(self) -> float:
+        """Greatest mean photon number that is detected of a pulse, from the yield in X.
+
+        Of two single photons at transmittance t, t^2 / 2 make a Bell state that can be told.
+        """
+        yield_x, _ = _pair_yield(self.block, self.categories, SETTING_Y)
+        brightest = max(max(intensities) for intensities in self.block.intensities)
+        return brightest * math.sqrt(2.0 * max(yield_x, 0.0))
+
+    def record(self, lag_p99_s: float | None) -> Record:
+        """What later blocks are held against."""
+        n_x, m_x = self.x_tests
+        return Record(
+            t_s=self.t_s,
+            n_pulses=self.block.n_pulses,
+            announced=self.events.pulses.size,
+            categories=self.categories,
+            n_key=self.block.n_key if self.block.m_key is not None else 0,
+            m_key=self.block.m_key or 0,
+            n_x=n_x,
+            m_x=m_x,
+            gaps=gap_histogram(self.gaps),
+            lag_p99_s=lag_p99_s,
+        )
 
     def before(self, span_s: float = DAY_S) -> list[Record]:
         """Blocks of the last while."""
@@ -118,7 +160,7 @@ def rates(scene: Scene) -> Finding:
 def gains(scene: Scene) -> Finding:
     """MON-02: events per category against the commissioned gains, or against the last day."""
     block = scene.block
-    counts = category_counts(block, scene.events)
+    counts = scene.categories
     commissioned = scene.commissioned.gains
     if commissioned:
         alice, bob = block.probabilities
@@ -145,7 +187,7 @@ def error_rates(scene: Scene) -> Finding:
     deviations alarms: at three, as is often proposed, chance would every few hundred blocks.
     """
     block = scene.block
-    n_x, m_x = x_tests(scene.events)
+    n_x, m_x = scene.x_tests
     before = scene.before(HOUR_S)
     n_x_before = summed(before, lambda record: record.n_x)
     m_x_before = summed(before, lambda record: record.m_x)
@@ -160,7 +202,7 @@ def error_rates(scene: Scene) -> Finding:
                 m_x[label], n_x[label], m_x_before[label], n_x_before[label]
             )
     n, m = int(n_x.sum()), int(m_x.sum())
-    floor = max(X_FLOOR - X_FLOOR_SLOPE * _received(scene), 0.0)
+    floor = max(X_FLOOR - X_FLOOR_SLOPE * scene.received, 0.0)
     spread = math.sqrt(floor * (1.0 - floor) * n)
     below = (m - floor * n) / spread if spread > 0.0 else 0.0
     figures: dict[str, Any] = {
@@ -185,14 +227,14 @@ def bases(scene: Scene) -> Finding:
     is allowed for these (an approximation, about twice what they are in numbers, not a bound); the
     rest is held against Poisson errors.
     """
-    counts = category_counts(scene.block, scene.events)
+    counts = scene.categories
     (z, z_error), (x, x_error) = (
         _pair_yield(scene.block, counts, s) for s in (SETTING_Z, SETTING_Y)
     )
     figures = {"yield_z": z, "yield_x": x}
     if x <= 0.0 or z <= 0.0:
         return Finding(figures)
-    allowed = SATURATION * _received(scene)
+    allowed = SATURATION * scene.received
     ratio = z / x
     error = ratio * math.hypot(z_error / z, x_error / x)
     away = (abs(ratio - 1.0) - allowed) / error
@@ -209,22 +251,22 @@ def patterns(scene: Scene) -> Finding:
         for m, counts, expected in residue_counts(pulses, scene.block.n_pulses, MODULI)
     }
     if commissioned.steady:
-        counts, expected = tail_of_gaps(pulses, commissioned.dead_pulses)
+        counts, expected = tail_of_gaps(scene.gaps, commissioned.dead_pulses)
         tests["the law of distances"] = fit_p(counts, expected, fitted=1)
-        gaps = np.diff(pulses).astype(np.float64)
+        gaps = scene.gaps.astype(np.float64)
         for lag, r in _autocorrelations(gaps).items():
             tests[f"the correlation of distances, lag {lag}"] = two_sided_p(
                 r * math.sqrt(gaps.size)
             )
     before = summed(scene.before(), lambda record: record.gaps)
     if before is not None:
-        tests["distances against earlier blocks"] = homogeneity_p(gap_histogram(pulses), before)
+        tests["distances against earlier blocks"] = homogeneity_p(gap_histogram(scene.gaps), before)
     return _least(tests, "pattern")
 
 
 def visibility(scene: Scene) -> Finding:
     """MON-07: 1 - 2 QBER of xx and yy, not below what it was when the link was new."""
-    n_x, m_x = x_tests(scene.events)
+    n_x, m_x = scene.x_tests
     n, m = int(n_x.sum()), int(m_x.sum())
     if not n:
         return Finding({"visibility": None})
@@ -275,17 +317,6 @@ def _least(tests: Mapping[str, float], name: str) -> Finding:
     if p < FALSE_ALARM:
         return Finding(figures, f"{where}: p = {p:.1e}")
     return Finding(figures)
-
-
-def _received(scene: Scene) -> float:
-    """Greatest mean photon number that is detected of a pulse, from the yield in X.
-
-    Of two single photons at transmittance t, t^2 / 2 make a Bell state that can be told.
-    """
-    counts = category_counts(scene.block, scene.events)
-    yield_x, _ = _pair_yield(scene.block, counts, SETTING_Y)
-    brightest = max(max(intensities) for intensities in scene.block.intensities)
-    return brightest * math.sqrt(2.0 * max(yield_x, 0.0))
 
 
 def _pair_yield(block: PublicBlock, counts: NDArray[np.int64], setting: int) -> tuple[float, float]:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdiqkd_net.monitoring.cusum import Cusum
-from mdiqkd_net.monitoring.history import DAY_S, Commissioned, History, record_of
-from mdiqkd_net.monitoring.public import Announced, PublicBlock
+from mdiqkd_net.monitoring.history import DAY_S, Commissioned, History
+from mdiqkd_net.monitoring.public import PublicBlock
 from mdiqkd_net.monitoring.rules import RULES, Finding, Scene
 
 LATE_FLOOR_S: Final = 1.0
@@ -68,6 +68,7 @@ class Watch:
         """
         findings: dict[str, Finding] = {}
         lag = _lag(block, arrived_s)
+        scene = None
         if block.announced is not None and block.announced.pulses.size:
             scene = Scene(block, block.announced, t_s, self._history, self.commissioned)
             findings |= {name: rule(scene) for name, rule in RULES.items()}
@@ -77,8 +78,9 @@ class Watch:
         alarms = [
             Alarm(name, found.alarm) for name, found in sorted(findings.items()) if found.alarm
         ]
-        if block.announced is not None and not alarms:
-            self._remember(block, block.announced, t_s, lag)
+        if scene is not None and not alarms:
+            p99 = None if lag is None else float(np.percentile(lag, 99.0))
+            self._history.add(scene.record(p99))
         return Findings({name: found.figures for name, found in sorted(findings.items())}, alarms)
 
     def _bounds(self, block: PublicBlock) -> Finding:
@@ -127,12 +129,6 @@ class Watch:
         if block.end == "relay" and ends["relay"] > RELAY_ENDS:
             return Finding(figures, f"the relay has ended {ends['relay']} sessions within a day")
         return Finding(figures)
-
-    def _remember(
-        self, block: PublicBlock, events: Announced, t_s: float, lag: NDArray[np.float64] | None
-    ) -> None:
-        p99 = None if lag is None else float(np.percentile(lag, 99.0))
-        self._history.add(record_of(block, events, t_s, p99))
 
 
 def _lag(block: PublicBlock, arrived_s: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
