@@ -64,7 +64,7 @@ def tail_of_gaps(gaps: Integers, dead_pulses: int) -> tuple[Integers, Floats]:
     quantiles = np.arange(1, TAIL_BINS) / TAIL_BINS
     edges = np.unique(np.ceil(np.log1p(-quantiles) / log_stay).astype(np.int64))
     edges = edges[edges > 0]
-    counts = np.diff(np.searchsorted(np.sort(beyond), edges), prepend=0, append=beyond.size)
+    counts = np.bincount(np.searchsorted(edges, beyond, side="right"), minlength=edges.size + 1)
     below = np.concatenate([[0.0], -np.expm1(edges * log_stay), [1.0]])
     return counts, beyond.size * np.diff(below)
 
