@@ -222,11 +222,13 @@ class Triangle:
         bob_analysis: Analysis = DEFAULT,
         reconciler: str = "cascade",
         round_trip_s: float = 0.0,
+        receiver: ReceiverParams = RECEIVER,
     ) -> None:
         self.random = Random(seed)
         self.tamper = tamper or (lambda _source, _target, frame: frame)
         self.trace: list[tuple[str, str, int]] = []
         self._seed = seed
+        self._receiver = receiver
         self._round_trip_s = round_trip_s
         self._flight: deque[tuple[str, str, bytes, _Wire]] = deque()
         self._wires: dict[frozenset[str], _Wire] = {}
@@ -420,7 +422,7 @@ class Triangle:
             self._perform_relay(self.relay.light_failed(start.session))
             return
         receiver = SimulatedReceiver(
-            receiver=RECEIVER,
+            receiver=self._receiver,
             transmittances=(TRANSMITTANCE, TRANSMITTANCE),
             light=(light_table(SOURCE), light_table(SOURCE)),
             seed=self._seed,

@@ -111,7 +111,9 @@ class Block:
         if isinstance(message, AnnouncementsClosed):
             return self._go(stages.on_closed(self._ctx, message))
         if isinstance(message, PairAborted):
-            return self._go(self._ctx.abort("the relay ended the session", LOCAL_REASON))
+            return self._go(
+                self._ctx.abort("the relay ended the session", LOCAL_REASON, end="relay")
+            )
         raise LocalProtocolError(f"the table allows {type(message).__name__}, nothing handles it")
 
     def receive_peer(self, frame: Frame, message: Message) -> list[Effect]:

@@ -25,8 +25,10 @@ from mdiqkd_net.protocol.effects import (
     Effect,
     Finished,
     Hold,
+    Observe,
     Say,
 )
+from mdiqkd_net.protocol.observing import public_block
 from mdiqkd_net.protocol.reconciling import KeyReconciliation
 from mdiqkd_net.protocol.stages import Step
 from mdiqkd_net.protocol.states import State
@@ -191,7 +193,11 @@ def settle(ctx: BlockContext, phase: Phase) -> Step:
     if phase is Phase.ABORTED:
         ctx.secret_bits = 0
         return ctx.abort("the commit was given up", None)
-    effects: list[Effect] = [ctx.report("block.key", **ctx.summary()), Finished("key")]
+    effects: list[Effect] = [
+        ctx.report("block.key", **ctx.summary()),
+        Finished("key"),
+        Observe(public_block(ctx, "key")),
+    ]
     ctx.wipe()
     return State.DONE, effects
 

@@ -13,6 +13,7 @@ from mdiqkd_net.errors import RemoteProtocolError
 from mdiqkd_net.protocol.context import FAILED_CHECK, NOT_ENOUGH_DATA, BlockContext
 from mdiqkd_net.protocol.effects import Answered, Arm, Asked, Begin, Disarm, Effect, Freeze, Tell
 from mdiqkd_net.protocol.light import peer_source
+from mdiqkd_net.protocol.observing import in_order
 from mdiqkd_net.protocol.reconciling import KeyReconciliation
 from mdiqkd_net.protocol.sifting import errors_of_test, sift
 from mdiqkd_net.protocol.states import State
@@ -116,7 +117,8 @@ def on_gate(ctx: BlockContext, message: Gate) -> Step:
     """Either: the peer's proof. Reveal only if both lists are the same, else end the block."""
     same = hmac.compare_digest(ctx.log.digest(message.hash_key), message.digest)
     if not same or (message.batches, message.count) != (ctx.log.n_batches, ctx.log.n_announced):
-        return ctx.abort("the relay told the two users different things", FAILED_CHECK)
+        reason = "the relay told the two users different things"
+        return ctx.abort(reason, FAILED_CHECK, end="equivocation")
     ctx.peer_gate = message.hash_key
     answer: list[Effect] = [] if ctx.is_coordinator else [ctx.send(_proof(ctx))]
     return State.SIFTING, [*answer, *_reveal(ctx)]
@@ -163,10 +165,13 @@ def on_sift_done(ctx: BlockContext, message: SiftDone) -> Step:
             f"sift: found {have} settings, {message.count} stated; allowed: {ctx.log.n_announced}"
         )
     none = np.empty(0, np.uint8)
+    states = np.concatenate([none, *ctx.states])
+    theirs = np.concatenate([none, *ctx.peer_settings])
+    ctx.settings = in_order(ctx, setting_of(states), theirs)
     ctx.sifted = sift(
-        np.concatenate([none, *ctx.states]),
+        states,
         np.concatenate([none, *ctx.outcomes]),
-        np.concatenate([none, *ctx.peer_settings]),
+        theirs,
         is_alice=ctx.is_coordinator,
         bell_states=ctx.agreement.bell_states,
     )

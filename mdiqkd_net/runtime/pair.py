@@ -37,6 +37,7 @@ from mdiqkd_net.protocol.effects import (
     Freeze,
     Hold,
     Latch,
+    Observe,
     Report,
     Say,
     Send,
@@ -51,6 +52,7 @@ from mdiqkd_net.runtime.crashing import Step
 from mdiqkd_net.runtime.designs import store_digest
 from mdiqkd_net.runtime.link import Link, RefusedError, is_final, told
 from mdiqkd_net.runtime.optical import Transmitter
+from mdiqkd_net.runtime.watching import Watcher
 from mdiqkd_net.runtime.world import World, durably
 from mdiqkd_net.wire.frames import Frame
 from mdiqkd_net.wire.messages import Message
@@ -151,6 +153,7 @@ class Pair:
         self._emit = emit
         self._frozen = frozen
         self._world = world
+        self._watcher = Watcher(peer.commissioned, world, emit)
         self.correspondence = Correspondence(world.entropy)
         plan = PairPlan(
             node=config.node,
@@ -216,6 +219,7 @@ class Pair:
     async def from_relay(self, frame: Frame) -> None:
         """Queue a frame of the relay; dropped once the pair has failed."""
         self._relay_bytes += len(frame.raw)
+        self._watcher.arrived(frame)
         await self._queue(_FromRelay(frame))
 
     async def relay_linked(self, *, kept: bool) -> None:
@@ -355,6 +359,8 @@ class Pair:
                     self._asked_s = trio.current_time()
                 case Answered():
                     self._core.round_trips.add(self._heard_at - self._asked_s)
+                case Observe(block=block):
+                    await self._watcher.observe(block)
                 case Arm(session=session, light=light):
                     self._session = session
                     self._transmitter.arm(session, light)

@@ -127,6 +127,8 @@ class Report(Struct, frozen=True, kw_only=True):
     """How blocks were judged."""
     label: str
     """What has to stand beside every secret bit of the method; empty if nothing need be said."""
+    relay: str
+    """"honest", or what the relay did instead."""
     pulse_rate_hz: int
     wall_s: float
     first_key_s: float | None
@@ -188,6 +190,7 @@ def build(
         origin="simulated",
         method=scenario.analysis.method,
         label=scenario.analysis.rules.label,
+        relay=scenario.relay,
         pulse_rate_hz=scenario.pulse_rate_hz,
         wall_s=wall_s,
         first_key_s=None if board.first_key_s is None else board.first_key_s - command_s,

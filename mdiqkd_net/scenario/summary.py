@@ -9,6 +9,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from mdiqkd_net import byzantine
 from mdiqkd_net.scenario import figures
 from mdiqkd_net.scenario.report import GainRow, PairReport, Report
 
@@ -39,6 +40,9 @@ def _heading(report: Report) -> RenderableType:
     row.add_column(justify="left", ratio=1)
     row.add_column(justify="right")
     row.add_row(Text(report.title, style="bold"), Text(report.origin, style="black on yellow"))
+    conduct = byzantine.conduct_of(report.relay)
+    if conduct is not None:
+        row.add_row(Text(f"the relay is hostile ({report.relay}): it {conduct.does}", "bold red"))
     label = [Text(f" {report.method}: {report.label}", style="yellow")] if report.label else []
     return Group(Text(), row, *label, Rule(style="dim"))
 
