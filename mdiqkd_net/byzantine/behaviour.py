@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -58,9 +58,10 @@ class Noise:
 
 @dataclass(frozen=True, slots=True)
 class Hangup:
-    """Close a user's link."""
+    """Close a user's link, and perhaps claim to have started anew when it is back."""
 
     user: str
+    anew: bool = False
 
 
 Word = Said | Body | Noise | Hangup
@@ -74,12 +75,14 @@ class Behaviour:
     Whoever writes one overrides `lie` or `hears`.
 
     Attributes:
+        keeps_credit: Whether it says no more than users grant.
         extent: Which sessions, and how much of them.
         share: Of the events that it touches.
         key: Signs announcements, lies too.
         rng: Of its choices; public, for simulation.
     """
 
+    keeps_credit: ClassVar[bool] = True
     extent: Extent
     share: float
     key: Ed25519PrivateKey

@@ -8,7 +8,7 @@ import msgpack
 from mdiqkd_net.byzantine.behaviour import Behaviour, Body, Noise, Said, Word
 from mdiqkd_net.wire.codec import encode
 from mdiqkd_net.wire.frames import HEADER, WIRE_VERSION
-from mdiqkd_net.wire.messages import Announcement
+from mdiqkd_net.wire.messages import Announcement, PairReady
 
 NESTED = 200
 """Arrays in arrays: more than any message has."""
@@ -57,7 +57,9 @@ class SlowLoris(Behaviour):
     _begun: set[str] = field(default_factory=set, init=False)
 
     def say(self, honest: Said) -> Sequence[Word]:
-        """Nothing, once a frame has begun."""
+        """Nothing, once a frame has begun, until a session begins on another link."""
+        if isinstance(honest.message, PairReady):
+            self._begun.discard(honest.user)
         return [] if honest.user in self._begun else super().say(honest)
 
     def lie(self, honest: Said) -> Sequence[Word]:

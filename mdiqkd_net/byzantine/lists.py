@@ -1,5 +1,6 @@
 """Lies inside the list of events: well formed, numbered and signed, as only the relay can."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -181,6 +182,32 @@ class OutOfRange(Listing):
             pulses=np.append(events.pulses, events.covered),
             outcomes=np.append(events.outcomes, np.uint8(0)),
         )
+
+
+@dataclass(eq=False)
+class Overdraw(Listing):
+    """Every pulse is announced as an event, and all of it at once with the close, unasked for."""
+
+    keeps_credit = False
+    _held: defaultdict[tuple[int, str], list[Word]] = field(
+        default_factory=lambda: defaultdict(list), init=False
+    )
+
+    def lie(self, honest: Said) -> Sequence[Word]:
+        """Batches that are as long as can be, kept until the close."""
+        place = (honest.stream, honest.user)
+        if isinstance(honest.message, Announcement):
+            self._held[place] += super().lie(honest)
+            return []
+        if isinstance(honest.message, AnnouncementsClosed):
+            return [*self._held.pop(place, []), *super().lie(honest)]
+        return super().lie(honest)
+
+    def both(self, events: Events) -> Events:
+        """An event at each pulse."""
+        pulses = np.arange(events.base, events.covered)
+        outcomes = self.rng.integers(0, len(BELL_STATES), pulses.size, dtype=np.uint8)
+        return events._replace(pulses=pulses, outcomes=outcomes)
 
 
 class Overlap(Listing):

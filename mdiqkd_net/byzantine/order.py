@@ -164,6 +164,27 @@ class Cut(Behaviour):
         return [honest]
 
 
+class Flap(Behaviour):
+    """Each link is cut after every batch, and goes on where it broke off."""
+
+    def lie(self, honest: Said) -> Sequence[Word]:
+        """The batch, and then the cut."""
+        if isinstance(honest.message, Announcement):
+            return [honest, Hangup(honest.user)]
+        return [honest]
+
+
+class StartAnew(Behaviour):
+    """In place of the first batch both links are cut, and the relay claims to have restarted."""
+
+    def lie(self, honest: Said) -> Sequence[Word]:
+        """Nothing of what was, and nothing of the rest."""
+        if isinstance(honest.message, PairReady):
+            return [honest]
+        first = isinstance(honest.message, Announcement) and honest.message.batch == 0
+        return [Hangup(honest.user, anew=True)] if first else []
+
+
 @dataclass(eq=False)
 class Starve(Behaviour):
     """The pair that asks first is served; whatever others ask is not heard."""

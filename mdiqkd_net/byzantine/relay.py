@@ -2,17 +2,20 @@
 
 The honest core does its work, takes notes and hands its effects up; a `Behaviour` turns what it
 would say into what is said, and the links number that. So a lie is as well formed as its teller
-wants, and the honest core knows nothing of it.
+wants, and the honest core knows nothing of it. What users grant is held against what they were
+told, so that a lie that is longer or shorter than the truth does not stall the session.
 """
 
 from collections.abc import Sequence
 
 from mdiqkd_net.blocks import ClickBlock
 from mdiqkd_net.byzantine.behaviour import Behaviour, Body, Hangup, Noise, Said, Word
-from mdiqkd_net.protocol.effects import Cut, Effect, Report, Send
+from mdiqkd_net.protocol.credit import Outstanding
+from mdiqkd_net.protocol.effects import Cut, Effect, HasRoom, Report, Send
 from mdiqkd_net.protocol.relay import Relay
 from mdiqkd_net.wire.codec import CAPS, decode, encode
 from mdiqkd_net.wire.frames import Frame, FrameReader, Sequencer
+from mdiqkd_net.wire.messages import Announcement, Credit, PairReady
 
 
 class HostileRelay:
@@ -30,6 +33,7 @@ class HostileRelay:
         self._name = name
         self._sequencers: dict[str, Sequencer] = {}
         self._unsent: dict[str, Sequencer] = {}
+        self._outstanding: dict[tuple[int, str], Outstanding] = {}  # of the latest session
 
     def connected(self, user: str, sequencer: Sequencer, *, kept: bool) -> list[Effect]:
         """A user's link is up; the honest core numbers for itself what is never sent so."""
@@ -49,7 +53,9 @@ class HostileRelay:
 
     def has_room(self, session: bytes) -> bool:
         """Whether both users have taken in enough for more to be announced."""
-        return self._honest.has_room(session)
+        del session  # a stopped one announces nothing, room or not
+        takers = self._outstanding.values()
+        return not self._behaviour.keeps_credit or all(taker.has_room for taker in takers)
 
     def receive(self, user: str, frame: Frame) -> list[Effect]:
         """Take one message of a user, or take no notice of it.
@@ -58,8 +64,14 @@ class HostileRelay:
             RemoteProtocolError: A message that is not legal now.
             WireError: Not a message.
         """
-        if not self._behaviour.hears(user, decode(frame)):
+        message = decode(frame)
+        if not self._behaviour.hears(user, message):
             return []
+        if isinstance(message, Credit):
+            outstanding = self._outstanding.get((frame.stream, user))
+            if outstanding is not None:
+                outstanding.granted(message.n_bytes)
+            return [HasRoom()]
         return self._twist(self._honest.receive(user, frame))
 
     def clicks(self, session: bytes, block: ClickBlock) -> list[Effect]:
@@ -80,6 +92,8 @@ class HostileRelay:
             if isinstance(effect, Send):
                 (frame,) = FrameReader(CAPS).receive_data(effect.data)
                 honest = Said(effect.node, decode(frame), frame.stream)
+                if isinstance(honest.message, PairReady):
+                    self._begin(honest.user, honest.stream)
                 twisted += map(self._utter, self._behaviour.say(honest))
             elif isinstance(effect, Report):
                 twisted.append(Report(effect.event, {**effect.fields, "byzantine": self._name}))
@@ -87,14 +101,24 @@ class HostileRelay:
                 twisted.append(effect)
         return twisted
 
+    def _begin(self, user: str, stream: int) -> None:
+        kept = {place: o for place, o in self._outstanding.items() if place[0] == stream}
+        self._outstanding = {**kept, (stream, user): Outstanding()}
+
     def _utter(self, word: Word) -> Effect:
         match word:
             case Said(user=user, message=message, stream=stream):
-                kind, body = message.TYPE, encode(message)
-                return Send(user, self._sequencers[user].seal(kind, body, stream).raw)
+                return self._seal(user, message.TYPE, encode(message), stream)
             case Body(user=user, kind=kind, body=body, stream=stream):
-                return Send(user, self._sequencers[user].seal(kind, body, stream).raw)
+                return self._seal(user, kind, body, stream)
             case Noise(user=user, data=data):
                 return Send(user, data)
-            case Hangup(user=user):
-                return Cut(user)
+            case Hangup(user=user, anew=anew):
+                return Cut(user, anew)
+
+    def _seal(self, user: str, kind: int, body: bytes, stream: int) -> Send:
+        raw = self._sequencers[user].seal(kind, body, stream).raw
+        outstanding = self._outstanding.get((stream, user))
+        if kind == Announcement.TYPE and outstanding is not None:
+            outstanding.sent(len(raw))
+        return Send(user, raw)

@@ -10,8 +10,21 @@ SLACK: Final = 0.5
 LIMIT: Final = 13.0
 """By Siegmund's approximation a false alarm comes once in 2.8 million blocks."""
 
+SHORTFALL: Final = 1.166
+"""By which a discrete walk passes a limit that Brownian motion just reaches, twice over."""
+
 WARM_UP: Final = 3
 _EDGE: Final = 1e-16
+
+
+def run_length(limit: float) -> float:
+    """Values from one false alarm to the next, on average; Siegmund's approximation.
+
+    Source: D. Siegmund, Sequential Analysis (1985): (exp(2 k b) - 2 k b - 1) / (2 k^2) with
+    k = SLACK and b = limit + SHORTFALL.
+    """
+    reach = 2.0 * SLACK * (limit + SHORTFALL)
+    return (math.exp(reach) - reach - 1.0) / (2.0 * SLACK**2)
 
 
 @dataclass(slots=True)
@@ -20,8 +33,7 @@ class Cusum:
 
     Each value is held against mean and spread of those before it; under the null hypothesis the
     scores are independent standard normal variables, whatever mean and spread are.
-    Sources: D. M. Hawkins, The Statistician 36, 299 (1987); D. Siegmund, Sequential Analysis
-    (1985), for the run length (exp(2 k b) - 2 k b - 1) / (2 k^2), b = LIMIT + 1.166, k = SLACK.
+    Source: D. M. Hawkins, The Statistician 36, 299 (1987).
     """
 
     _n: int = 0

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from mdiqkd_net.blocks import CATEGORIES
 
 End = Literal["key", "no key", "equivocation", "relay", "other"]
-"""How a block ended: with a key; without enough data; at the gate; by the relay's word; else."""
+"""How a block ended: with a key; without enough data; at the gate; by the relay's word, breach or
+silence; else."""
 
 XX: Final = CATEGORIES.index("xx")
 YY: Final = CATEGORIES.index("yy")

@@ -13,12 +13,14 @@ from mdiqkd_net.monitoring.history import DAY_S, Commissioned, History
 from mdiqkd_net.monitoring.public import PublicBlock
 from mdiqkd_net.monitoring.rules import RULES, Finding, Scene
 
+LATE_FACTOR: Final = 2.0
 LATE_FLOOR_S: Final = 1.0
 """Batches that are less late than this are nobody's concern."""
 MIN_BATCHES: Final = 100
 """The 99th percentile of fewer is their maximum."""
 RELAY_ENDS: Final = 5
-"""Sessions that the relay may end within a day before somebody should look."""
+"""Sessions that the relay may end, spoil or leave in silence within a day before somebody should
+look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +111,12 @@ class Watch:
             return Finding({"lag_p99_s": None, "late": None})
         p99 = float(np.percentile(lag, 99.0))
         before = [r.lag_p99_s for r in self._history.within(t_s, DAY_S) if r.lag_p99_s is not None]
-        limit = max(2.0 * max(before), LATE_FLOOR_S) if before else None
+        limit = max(LATE_FACTOR * max(before), LATE_FLOOR_S) if before else None
         late = 0 if limit is None else int((lag > limit).sum())
         figures = {"lag_p99_s": p99, "late": late}
         if limit is not None and p99 > limit:
             return Finding(
-                figures, f"announcements are {p99:.1f} s behind; before: {limit / 2:.1f}"
+                figures, f"announcements are {p99:.1f} s behind; before: {max(before):.1f}"
             )
         return Finding(figures)
 
@@ -127,7 +129,7 @@ class Watch:
         if block.end == "equivocation":
             return Finding(figures, "the relay told the two users different things")
         if block.end == "relay" and ends["relay"] > RELAY_ENDS:
-            return Finding(figures, f"the relay has ended {ends['relay']} sessions within a day")
+            return Finding(figures, f"the relay has spoiled {ends['relay']} sessions within a day")
         return Finding(figures)
 
 

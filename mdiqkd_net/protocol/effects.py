@@ -32,9 +32,13 @@ class Say:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Close the link to a node at once; what is queued may be lost."""
+    """Close the link to a node at once; what is queued may be lost.
+
+    `anew`: go on with nothing of what was when the link is back. No honest core asks for it.
+    """
 
     node: str
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)

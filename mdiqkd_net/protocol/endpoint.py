@@ -151,10 +151,14 @@ class Endpoint:
 
     def relay_linked(self, *, kept: bool) -> list[Effect]:
         """There is a new connection to the relay; `kept` as in `linked`."""
-        effects: list[Effect] = []
-        if not kept and self._block is not None and self._block.state in _COLLECTING:
-            effects = self._block.abort("the relay started anew")
+        effects = [] if kept else self.relay_failed("the relay started anew")
         return [*effects, self._request] if self._asks else effects
+
+    def relay_failed(self, reason: str) -> list[Effect]:
+        """End a block that the relay leaves without its announcements; past them it goes on."""
+        if self._block is None or self._block.state not in _COLLECTING:
+            return []
+        return self._block.abort(reason, end="relay")
 
     def receive_relay(self, frame: Frame) -> list[Effect]:
         """Take a message of the relay.

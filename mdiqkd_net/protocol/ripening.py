@@ -5,6 +5,7 @@ from typing import Final
 from mdiqkd_net.blocks import SecretKey
 from mdiqkd_net.errors import AuthenticationError, RemoteProtocolError
 from mdiqkd_net.estimation.engine import Estimate
+from mdiqkd_net.monitoring.public import End
 from mdiqkd_net.postprocessing.amplify import amplify, seed_bits
 from mdiqkd_net.postprocessing.verify import (
     VerificationError,
@@ -207,7 +208,8 @@ def on_aborted(ctx: BlockContext, message: BlockAborted, state: State) -> Step:
     if state is State.PREPARED:
         return State.PREPARED, ctx.commits.give_up(ctx.block_id)
     ctx.secret_bits = 0
-    return ctx.abort(f"the peer ended the block (code {message.code:#06x})", None)
+    end: End = "no key" if message.code == NOT_ENOUGH_DATA else "other"
+    return ctx.abort(f"the peer ended the block (code {message.code:#06x})", None, end=end)
 
 
 def _reconciliation(ctx: BlockContext) -> KeyReconciliation:

@@ -12,7 +12,7 @@ from mdiqkd_net.blocks import setting_of
 from mdiqkd_net.errors import RemoteProtocolError
 from mdiqkd_net.protocol.context import FAILED_CHECK, NOT_ENOUGH_DATA, BlockContext
 from mdiqkd_net.protocol.effects import Answered, Arm, Asked, Begin, Disarm, Effect, Freeze, Tell
-from mdiqkd_net.protocol.light import peer_source
+from mdiqkd_net.protocol.light import PARAMETERS_DIFFER, peer_source
 from mdiqkd_net.protocol.observing import in_order
 from mdiqkd_net.protocol.reconciling import KeyReconciliation
 from mdiqkd_net.protocol.sifting import errors_of_test, sift
@@ -51,6 +51,10 @@ def open_block(ctx: BlockContext) -> Step:
 
 def on_open(ctx: BlockContext, message: BlockOpen) -> Step:
     """Participant: compare parameters, answer, arm the transmitter."""
+    if message.session_digest != ctx.session_digest:
+        # No fault of the peer: the relay told it of another session, or this came too late.
+        reason = "the peer was told of another session by the relay"
+        return ctx.abort(reason, PARAMETERS_DIFFER, end="relay")
     answer = ctx.agreement.opened(message, ctx.block, ctx.session_digest)
     ctx.peer_source = peer_source(message.source)
     return State.COLLECTING, [

@@ -202,8 +202,10 @@ class Charles:
                     light_s = trio.current_time() - self._measurement.started_s
                     fields = {**fields, "light_s": round(light_s, 6)}
                 self._telemetry.emit(event, fields)
-            case Cut(node=user):
+            case Cut(node=user, anew=anew):
                 if user in self._links:
+                    if anew:
+                        self._links[user].break_off()
                     nursery.start_soon(self._links[user].close)
             case AwaitArmed(session=session):
                 nursery.start_soon(self._give_time, nursery, session)

@@ -23,7 +23,8 @@ from mdiqkd_net.keys.records import BlockMeta
 from mdiqkd_net.keys.store import KeyStore
 from mdiqkd_net.protocol.agreement import Agreement
 from mdiqkd_net.protocol.commit import CommitRecord, Phase
-from mdiqkd_net.protocol.correspondence import Correspondence
+from mdiqkd_net.protocol.correspondence import LINK_LOST, Correspondence
+from mdiqkd_net.protocol.credit import Unread
 from mdiqkd_net.protocol.effects import (
     Answered,
     Arm,
@@ -63,6 +64,9 @@ MAX_VIOLATIONS: Final = 3
 
 _RELAYS_TURN: Final = (State.COLLECTING, State.ABORTED, State.DONE)
 """While the relay measures, or other pairs have their turn, silence is no fault of the peer."""
+
+_ANNOUNCED: Final = (State.COLLECTING, State.EARLY_GATE)
+"""The session has begun and is not over: the relay has something to say."""
 
 _SETTLE_STEPS: Final[Mapping[Phase, Step]] = {
     Phase.COMMITTED: "commit",
@@ -177,10 +181,11 @@ class Pair:
             entropy=entropy,
             now_s=lambda: self._heard_at,  # cores run in threads, where trio has no time
         )
+        self._unread = Unread()
         self._inbox, self._to_handle = trio.open_memory_channel[_Event](INBOX_SIZE)
         self._link: Link | None = None
         self._away_since = trio.current_time()
-        self._heard_at = self._asked_s = trio.current_time()
+        self._heard_at = self._relay_heard_at = self._asked_s = trio.current_time()
         self._patience = trio.CancelScope()
         self._stages = _Stages()
         self._session = b""
@@ -220,7 +225,12 @@ class Pair:
         """Queue a frame of the relay; dropped once the pair has failed."""
         self._relay_bytes += len(frame.raw)
         self._watcher.arrived(frame)
-        await self._queue(_FromRelay(frame))
+        try:
+            self._unread.came(frame)
+        except RemoteProtocolError as error:
+            await self._relay.refuse(str(error), told(error))
+        else:
+            await self._queue(_FromRelay(frame))
 
     async def relay_linked(self, *, kept: bool) -> None:
         """There is a new link to the relay."""
@@ -250,6 +260,10 @@ class Pair:
                     event = await self._to_handle.receive()
                 if event is not None:
                     await self._handle(event)
+                elif not self.failure and self._relay_is_due:
+                    why = f"the relay has been silent for {self._config.patience_s:g} s"
+                    await self._relay.refuse(why, LINK_LOST)  # perhaps the link alone is dead
+                    await self._perform(self._core.relay_failed(why))
                 elif not self.failure:
                     self.failure = self._overdue()
             await self._give_up()
@@ -258,9 +272,18 @@ class Pair:
         if self.done.is_set():
             return math.inf
         since = min(self._relay.away_since, math.inf if self._link else self._away_since)
-        if self._link is not None and not self._waits_for_relay():
-            since = min(since, self._heard_at)
+        if self._relay_is_due:
+            since = min(since, self._relay_heard_at)
+        elif self._link is not None and not self._waits_for_relay():
+            since = min(since, max(self._heard_at, self._relay_heard_at))
         return since + self._config.patience_s
+
+    @property
+    def _relay_is_due(self) -> bool:
+        """Whether the next word is the relay's; silence of it costs the block, not the peer."""
+        block = self._core.block
+        is_here = self._link is not None and self._relay.away_since == math.inf
+        return is_here and block is not None and block.state in _ANNOUNCED
 
     def _overdue(self) -> str:
         patience_s = self._config.patience_s
@@ -280,15 +303,19 @@ class Pair:
                 await self._take_up(link)
             case _RelayLinked(kept=kept):
                 await self._compute(partial(self._core.relay_linked, kept=kept))
+                self._relay_heard_at = trio.current_time()
             case _FromPeer(link=link, frame=frame) if link is self._link:
                 self._heard_at = trio.current_time()
                 self._peer_bytes += len(frame.raw)
                 await self._hear_peer(link, frame)
             case _FromRelay(frame=frame):
+                self._unread.taken(frame)
                 try:
                     await self._compute(partial(self._core.receive_relay, frame))
                 except (ProtocolError, WireError) as error:
                     await self._relay.refuse(str(error), told(error))
+                    await self._perform(self._core.relay_failed(f"the relay: {error}"))
+                self._relay_heard_at = trio.current_time()
 
     async def _take_up(self, link: Link) -> None:
         try:

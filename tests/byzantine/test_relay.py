@@ -31,9 +31,10 @@ class Bench:
         self.cut = []
         self.lit = []
         self.stopped = []
+        self._n_asked = 0
         self._links = {user: Sequencer() for user in users}
         for user in users:
-            self.perform(self.relay.connected(user, Sequencer()))
+            self.perform(self.relay.connected(user, Sequencer(), kept=False))
 
     def perform(self, effects):
         for effect in effects:
@@ -54,8 +55,9 @@ class Bench:
         self.perform(self.relay.receive(user, frame))
 
     def start(self, *pair):
+        self._n_asked += 1
         for user, peer in (pair, pair[::-1]):
-            self.say(user, m.PairRequest(n_pulses=200, peer=peer))
+            self.say(user, m.PairRequest(n_pulses=200, peer=peer, request=self._n_asked))
 
     def arm(self, *users):
         for user in users:
@@ -115,7 +117,7 @@ def test_who_asks_later_is_never_served():
     assert bench.kinds("carol") == []
     assert bench.kinds("alice") == bench.kinds("bob") == HONEST * 2
     with pytest.raises(RemoteProtocolError, match="itself"):
-        bench.say("carol", m.PairRequest(n_pulses=1, peer="carol"))
+        bench.say("carol", m.PairRequest(n_pulses=1, peer="carol", request=9))
 
 
 def test_links_are_cut_after_the_close():
@@ -126,7 +128,7 @@ def test_links_are_cut_after_the_close():
     assert bench.kinds("bob") == HONEST
     assert bench.cut == ["alice", "bob"]
     bench.perform(bench.relay.disconnected("bob"))
-    bench.perform(bench.relay.connected("bob", Sequencer()))
+    bench.perform(bench.relay.connected("bob", Sequencer(), kept=True))
 
 
 def test_what_the_honest_core_does_beside_talking_stays():
@@ -140,8 +142,9 @@ def test_what_the_honest_core_does_beside_talking_stays():
     bench.perform(bench.relay.light_failed(bench.lit[0].session))
     assert bench.stopped
     bench.perform(bench.relay.disconnected("alice"))
-    with pytest.raises(RemoteProtocolError, match="connected already"):
-        bench.relay.connected("bob", Sequencer())
+    assert not bench.relay.gone("bob", 1)
+    bench.perform(bench.relay.gone("alice", 1))
+    assert isinstance(bench.received["bob"][-1], m.PairAborted)
     with pytest.raises(WireError):
         bench.relay.receive("bob", Sequencer().seal(m.PairRequest.TYPE, b"noise"))
 

@@ -19,11 +19,17 @@ def test_a_relay_that_tells_two_stories_costs_one_block_and_pages(write_scenario
     main(["run", str(path), *options])
     report = json.loads(target.read_text())
     assert report["relay"] == "byzantine:equivocate"
-    assert "the relay is hostile (byzantine:equivocate)" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "the relay is hostile (byzantine:equivocate)" in shown
+    assert "no key in 1 block: the relay told the two users different things" in shown
+    assert "MON-09 at bob, 1 block: the relay told the two users different things" in shown
     (pair,) = report["pairs"]
     first, second = pair["blocks"]
     assert (first["secret_bits"], pair["failure"]) == (0, None)
-    assert "code 0x0502" in first["reason"]
+    assert first["reason"] == "the relay told the two users different things"
+    alarm = {"user": "bob", "block": first["block"], "monitor": "MON-09"}
+    assert pair["alarms"] == [{**alarm, "reason": first["reason"]}]
+    assert max(abs(row["deviation"]) for row in pair["gains"]) < 6.0  # of revealed blocks alone
     assert second["secret_bits"] > 0
     assert pair["keys_match"]
     confessed = [e for e in lines(keep, "charles") if e["event"] == "relay.byzantine"]
@@ -42,7 +48,7 @@ def test_a_relay_that_hides_its_measurement_is_shown_by_the_commissioned_link(
 ):
     target, keep = tmp_path / "report.json", tmp_path / "kept"
     path = write_scenario(more='relay = "byzantine:photon_number"')
-    options = ["--quiet", "--json", str(target), "--keep", str(keep), "--n-pulses", "3e8"]
+    options = ["--quiet", "--json", str(target), "--keep", str(keep), "--n-pulses", "5e7"]
     main(["run", str(path), *options])
     (pair,) = json.loads(target.read_text())["pairs"]
     assert (pair["secret_bits"], pair["failure"]) == (0, None)
