@@ -52,11 +52,10 @@ class HostileTriangle(Triangle):
 
     def lose_patience(self):
         for user in self.users.values():
-            effects = user.core.relay_failed("the relay says nothing any more")
-            if effects:
+            self._perform(user, user.core.abort("nobody says anything any more", end="relay"))
+            if self._wires[frozenset((user.name, "charles"))].readers[user.name].mid_frame:
                 user.relay.break_off()
                 self.connect(user.name, "charles")
-            self._perform(user, effects)
         for session in self._awaited:
             self._perform_relay(self.relay.arming_overdue(session))
         self.pump()

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mdiqkd_net.errors import AuthenticationError, RemoteProtocolError
+from mdiqkd_net.monitoring.public import End
 from mdiqkd_net.protocol.agreement import Agreement
 from mdiqkd_net.protocol.announcing import AnnouncementLog
 from mdiqkd_net.protocol.block import Block
@@ -200,9 +201,9 @@ class Endpoint:
             return []
         return self._block.go_on()
 
-    def abort(self, reason: str) -> list[Effect]:
+    def abort(self, reason: str, *, end: End = "other") -> list[Effect]:
         """End the block at hand, if there is one that still can end this way."""
-        return [] if self._block is None else self._block.abort(reason)
+        return [] if self._block is None else self._block.abort(reason, end=end)
 
     def _resume(self) -> Say:
         unsettled = self._records.unsettled()[-MAX_UNSETTLED:]

@@ -33,6 +33,7 @@ from mdiqkd_net.runtime.link import Link, is_final, secure, told
 from mdiqkd_net.runtime.optical import Transmitter
 from mdiqkd_net.runtime.pair import Pair
 from mdiqkd_net.runtime.world import Credentials, World
+from mdiqkd_net.secret import in_use
 from mdiqkd_net.telemetry.events import Telemetry
 from mdiqkd_net.wire.codec import decode, encode
 from mdiqkd_net.wire.frames import MAX_STREAMS, Frame
@@ -174,7 +175,8 @@ class EndpointNode:
                     world=self._world,
                 )
             listener, address = await self._world.listen(config.listen, "listen")
-            self._telemetry.emit("ready", role="endpoint", listen=address)
+            kinds = sorted(in_use())
+            self._telemetry.emit("ready", role="endpoint", listen=address, secret_memory=kinds)
             await self._serve(listener, credentials, relay)
 
     async def _serve(

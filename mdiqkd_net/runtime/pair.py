@@ -23,7 +23,7 @@ from mdiqkd_net.keys.records import BlockMeta
 from mdiqkd_net.keys.store import KeyStore
 from mdiqkd_net.protocol.agreement import Agreement
 from mdiqkd_net.protocol.commit import CommitRecord, Phase
-from mdiqkd_net.protocol.correspondence import LINK_LOST, Correspondence
+from mdiqkd_net.protocol.correspondence import Correspondence
 from mdiqkd_net.protocol.credit import Unread
 from mdiqkd_net.protocol.effects import (
     Answered,
@@ -53,6 +53,7 @@ from mdiqkd_net.runtime.crashing import Step
 from mdiqkd_net.runtime.designs import store_digest
 from mdiqkd_net.runtime.link import Link, RefusedError, is_final, told
 from mdiqkd_net.runtime.optical import Transmitter
+from mdiqkd_net.runtime.pads import SteppedPads
 from mdiqkd_net.runtime.watching import Watcher
 from mdiqkd_net.runtime.world import World, durably
 from mdiqkd_net.wire.frames import Frame
@@ -62,11 +63,12 @@ INBOX_SIZE: Final = 64
 MAX_VIOLATIONS: Final = 3
 """Times that a peer may break the protocol before nothing more is tried with it."""
 
-_RELAYS_TURN: Final = (State.COLLECTING, State.ABORTED, State.DONE)
-"""While the relay measures, or other pairs have their turn, silence is no fault of the peer."""
+_RELAYS_TURN: Final = (State.ABORTED, State.DONE)
+"""While other pairs have their turn at the relay, silence is nobody's fault."""
 
-_ANNOUNCED: Final = (State.COLLECTING, State.EARLY_GATE)
-"""The session has begun and is not over: the relay has something to say."""
+_FED_BY_RELAY: Final = (State.OPENING, State.COLLECTING, State.EARLY_GATE, State.CLOSED)
+"""In silence the relay may be keeping something back, from us or from the peer. So nobody is to
+blame: the block ends, and the next one gets its chance."""
 
 _SETTLE_STEPS: Final[Mapping[Phase, Step]] = {
     Phase.COMMITTED: "commit",
@@ -176,7 +178,7 @@ class Pair:
         self._core = Endpoint(
             plan,
             sequencer=self.correspondence.sequencer,
-            pads=pads,
+            pads=SteppedPads(pads, world),
             records=_Records(store, peer.node),
             entropy=entropy,
             now_s=lambda: self._heard_at,  # cores run in threads, where trio has no time
@@ -185,7 +187,7 @@ class Pair:
         self._inbox, self._to_handle = trio.open_memory_channel[_Event](INBOX_SIZE)
         self._link: Link | None = None
         self._away_since = trio.current_time()
-        self._heard_at = self._relay_heard_at = self._asked_s = trio.current_time()
+        self._heard_at = self._asked_s = trio.current_time()
         self._patience = trio.CancelScope()
         self._stages = _Stages()
         self._session = b""
@@ -260,39 +262,33 @@ class Pair:
                     event = await self._to_handle.receive()
                 if event is not None:
                     await self._handle(event)
-                elif not self.failure and self._relay_is_due:
-                    why = f"the relay has been silent for {self._config.patience_s:g} s"
-                    await self._relay.refuse(why, LINK_LOST)  # perhaps the link alone is dead
-                    await self._perform(self._core.relay_failed(why))
                 elif not self.failure:
-                    self.failure = self._overdue()
+                    await self._lose_patience()
             await self._give_up()
 
     def _deadline(self) -> float:
         if self.done.is_set():
             return math.inf
         since = min(self._relay.away_since, math.inf if self._link else self._away_since)
-        if self._relay_is_due:
-            since = min(since, self._relay_heard_at)
-        elif self._link is not None and not self._waits_for_relay():
-            since = min(since, max(self._heard_at, self._relay_heard_at))
+        if self._link is not None and not self._waits_for_relay():
+            since = min(since, self._heard_at)
         return since + self._config.patience_s
 
-    @property
-    def _relay_is_due(self) -> bool:
-        """Whether the next word is the relay's; silence of it costs the block, not the peer."""
-        block = self._core.block
-        is_here = self._link is not None and self._relay.away_since == math.inf
-        return is_here and block is not None and block.state in _ANNOUNCED
-
-    def _overdue(self) -> str:
-        patience_s = self._config.patience_s
+    async def _lose_patience(self) -> None:
+        patience_s, block = self._config.patience_s, self._core.block
+        state = block.state if block else State.OPENING
         if self._link is None:
-            return f"{self._peer.node} did not connect within {patience_s:g} s"
-        if self._relay.away_since < math.inf:
-            return f"the relay has been away for {patience_s:g} s"
-        state = self._core.block.state.value if self._core.block else "opening"
-        return f"{self._peer.node} has been silent for {patience_s:g} s in state {state}"
+            self.failure = f"{self._peer.node} did not connect within {patience_s:g} s"
+        elif self._relay.away_since < math.inf:
+            self.failure = f"the relay has been away for {patience_s:g} s"
+        elif state in _FED_BY_RELAY:
+            self._heard_at = trio.current_time()
+            why = f"neither the relay nor {self._peer.node} has said anything for {patience_s:g} s"
+            await self._perform(self._core.abort(f"{why} in state {state.value}", end="relay"))
+        else:
+            self.failure = (
+                f"{self._peer.node} has been silent for {patience_s:g} s in state {state.value}"
+            )
 
     def _waits_for_relay(self) -> bool:
         return self._core.block is None or self._core.block.state in _RELAYS_TURN
@@ -303,19 +299,18 @@ class Pair:
                 await self._take_up(link)
             case _RelayLinked(kept=kept):
                 await self._compute(partial(self._core.relay_linked, kept=kept))
-                self._relay_heard_at = trio.current_time()
             case _FromPeer(link=link, frame=frame) if link is self._link:
                 self._heard_at = trio.current_time()
                 self._peer_bytes += len(frame.raw)
                 await self._hear_peer(link, frame)
             case _FromRelay(frame=frame):
                 self._unread.taken(frame)
+                self._heard_at = trio.current_time()
                 try:
                     await self._compute(partial(self._core.receive_relay, frame))
                 except (ProtocolError, WireError) as error:
                     await self._relay.refuse(str(error), told(error))
                     await self._perform(self._core.relay_failed(f"the relay: {error}"))
-                self._relay_heard_at = trio.current_time()
 
     async def _take_up(self, link: Link) -> None:
         try:
@@ -331,8 +326,7 @@ class Pair:
 
     async def _hear_peer(self, link: Link, frame: Frame) -> None:
         try:
-            if link.accept(frame) if frame.stream == 0 else True:
-                await self._compute(partial(self._core.receive_peer, frame))
+            await self._compute(partial(self._core.receive_peer, frame))
         except AuthenticationError as error:
             self._report("tag.failed", {"users": list(self._core.users)})
             await link.refuse(error.abort_code)
@@ -433,7 +427,8 @@ class Pair:
             leak_model=effect.leak_model,
             created_utc=self._world.utc_now().isoformat(timespec="seconds"),
         )
-        self._n_keys = self._store.prepare(meta, effect.key, effect.record)
+        with effect.key.value:
+            self._n_keys = self._store.prepare(meta, effect.key, effect.record)
 
     def _report(self, event: str, fields: Mapping[str, Any]) -> None:
         if event == "block.stage":

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Final
 
+from mdiqkd_net.errors import KeyStoreError
 from mdiqkd_net.keys.pads import describe
 from mdiqkd_net.keys.records import KEY_SIZE_BITS
 from mdiqkd_net.keys.store import KeyStore
@@ -76,9 +77,9 @@ class Watch:
             key = store.take(peer, key_id=wanted, allow_simulated=True)
         if (node, key.key_id) in self._delivered:
             self._violated("K1", f"{node} delivers key {key.key_id} twice")
-        self._delivered[node, key.key_id] = key.value
-        other = self._delivered.get((peer, key.key_id), key.value)
-        if other != key.value:
+        with key.value as secret:
+            value = self._delivered[node, key.key_id] = bytes(secret.view)
+        if self._delivered.get((peer, key.key_id), value) != value:
             self._violated("K2", f"{node} and {peer} deliver different values of {key.key_id}")
         return key.key_id
 
@@ -95,7 +96,14 @@ class Watch:
             if not path.exists() or not path.stat().st_size:
                 states[node], prints[node] = {}, {}
                 continue
-            with KeyStore.open(path, create=False) as store:
+            try:
+                store = KeyStore.open(path, create=False)
+            except KeyStoreError as error:
+                self._violated(
+                    "K3", f"{node} cannot open its store: {error}".replace(str(path), STORE)
+                )
+                return
+            with store:
                 keys = store.keys(peer)
                 prints[node] = store.fingerprints(peer, SALT)
             states[node] = {key.key_id: key.state for key in keys}

@@ -185,8 +185,9 @@ def test_a_flood_is_bounded(monkeypatch):
 def test_links_that_are_cut_cost_time_alone(name, honest):
     triangle = HostileTriangle(name).run()
     assert triangle.alice.ended == triangle.bob.ended == ["key"]
-    bits, alone = (t.alice.report("block.key")["secret_bits"] for t in (triangle, honest))
-    assert bits == pytest.approx(alone, rel=0.1)  # other light, as other numbers were drawn
+    # Settings differ, as other numbers were drawn; ten standard deviations are allowed.
+    n_z, alone = (t.alice.report("block.key")["n"]["zz"] for t in (triangle, honest))
+    assert abs(n_z - alone) < 10.0 * (2.0 * alone) ** 0.5
     assert ("user.disconnected", "alice") in [
         (event, fields.get("user")) for event, fields in triangle.relay_reports
     ]

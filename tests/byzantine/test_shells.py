@@ -61,8 +61,8 @@ def run(relay, directory):
 @pytest.mark.parametrize(
     ("name", "event", "reason"),
     [
-        ("withhold", "relay.violation", f"the relay has been silent for {PATIENCE_S:g} s"),
-        ("withhold_from_one", "relay.violation", f"the relay has been silent for {PATIENCE_S:g} s"),
+        ("withhold", "block.aborted", f"has said anything for {PATIENCE_S:g} s"),
+        ("withhold_from_one", "block.aborted", f"has said anything for {PATIENCE_S:g} s"),
         ("overdraw", "relay.violation", "wait to be taken in"),
         ("skip_batch", "relay.violation", "announcement: found batch"),
         ("start_anew", "block.aborted", "the relay started anew"),

@@ -11,11 +11,14 @@ import trio
 
 from mdiqkd_net.blocks import SecretKey
 from mdiqkd_net.devices.entropy import SystemEntropy
-from mdiqkd_net.keys.pads import PadFile, _offset, _read_at
+from mdiqkd_net.keys import contents, pads
+from mdiqkd_net.keys.pads import PadFile
 from mdiqkd_net.keys.records import BlockMeta
 from mdiqkd_net.keys.store import KeyStore
 from mdiqkd_net.protocol.endpoint import Endpoint
+from mdiqkd_net.protocol.leases import WINDOW
 from mdiqkd_net.runtime.pair import Pair
+from mdiqkd_net.secret import SecretBuffer
 from mdiqkd_net.simulation import network, scheduling, seeds
 from mdiqkd_net.simulation.faults import FAULTS, drawn
 from mdiqkd_net.simulation.seeds import Outcome, run_seeds, simulate
@@ -111,41 +114,46 @@ def test_a_key_that_is_not_stored_before_it_is_spoken_of(monkeypatch, impatient)
 
 
 def test_pads_that_are_not_burnt(monkeypatch):
-    def read(file, side, index):
-        pad = bytearray(16)
-        _read_at(file._descriptor, pad, _offset(file._n_pads, side, index))
-        return pad
+    monkeypatch.setattr(PadFile, "_burn", lambda *_: None)
+    find({"K8"})
 
-    monkeypatch.setattr(PadFile, "_burn", read)
+
+def test_pads_that_are_neither_burnt_nor_leased(monkeypatch):
+    monkeypatch.setattr(PadFile, "_burn", lambda *_: None)
+    monkeypatch.setattr(pads, "next_lease", lambda _granted, mark, _n_pads: (mark, WINDOW))
     find({"K8", "K5"}, ("crash",), range(1, 4))
 
 
 def test_keys_that_are_delivered_and_stay(monkeypatch):
-    def show(store, connection, block, *, first, n_keys):
-        return store._unseal(connection, block, first=first, n_keys=n_keys)
+    def show(connection, sealer, block, which, *parameters):
+        return contents.unseal(connection, sealer, block, which, *parameters)
 
-    monkeypatch.setattr(KeyStore, "_deliver", show)
+    monkeypatch.setattr(contents, "deliver", show)
     find({"K1"})
 
 
 def test_keys_that_differ(monkeypatch):
-    whole = KeyStore.hold
+    whole = KeyStore.prepare
 
-    def hold(store, block, key, *more):
+    def prepare(store, block, key, *more):
         if block.owner == "bob":
-            object.__setattr__(key, "value", bytes(len(key.value)))
+            zeros = SecretBuffer(len(key.value))
+            key = SecretKey(key.block_id, key.n_bits, key.origin, zeros)
         return whole(store, block, key, *more)
 
-    monkeypatch.setattr(KeyStore, "hold", hold)
+    monkeypatch.setattr(KeyStore, "prepare", prepare)
     find({"K2"})
 
 
 def test_a_store_that_loses_blocks(monkeypatch, impatient):
-    def lose(store, block_id):
+    whole = KeyStore.settle
+
+    def lose(store, block_id, phase, said):
+        whole(store, block_id, phase, said)
         with store._database.writing() as connection:
             connection.execute("DELETE FROM keys")
 
-    monkeypatch.setattr(KeyStore, "release", lose)
+    monkeypatch.setattr(KeyStore, "settle", lose)
     find({"K3"})
 
 
@@ -186,7 +194,7 @@ def test_keys_of_an_aborted_block_that_are_offered(tmp_path):
     watch = Watch([("alice", "bob")], lambda node: tmp_path / node)
     (tmp_path / "alice").mkdir()
     with KeyStore.open(tmp_path / "alice" / STORE) as store:
-        store.hold(meta, SecretKey(block_id, 256, "simulated", bytes(32)))
+        store.hold(meta, SecretKey(block_id, 256, "simulated", SecretBuffer(32)))
         ended = {"users": ["alice", "bob"], "block_id": block_id.hex()}
         watch.reported("alice", "block.aborted", ended)
         watch.check_stores()
