@@ -14,13 +14,21 @@ ZZ = 15
 
 
 def simulated(
-    seed, n_pulses=20_000_000, *, receiver=RECEIVER, source=SOURCE, light=None, twist=None, **more
+    seed,
+    n_pulses=20_000_000,
+    *,
+    receiver=RECEIVER,
+    source=SOURCE,
+    light=None,
+    twist=None,
+    transmittances=(TRANSMITTANCE, TRANSMITTANCE),
+    **more,
 ):
     """One honest block; `twist` may change pulses and outcomes before they are announced."""
     table = light_table(source)
     device = SimulatedReceiver(
         receiver=receiver,
-        transmittances=(TRANSMITTANCE, TRANSMITTANCE),
+        transmittances=transmittances,
         light=(light or table, light or table),
         seed=seed,
     )

@@ -155,7 +155,7 @@ def test_choosing_among_events_costs_rate_alone(name, honest):
     assert_safe(triangle)
 
 
-@pytest.mark.parametrize("name", ["swap_labels", "random_labels", "invent"])
+@pytest.mark.parametrize("name", ["swap_labels", "invent"])
 def test_few_lies_are_charged_and_the_keys_are_the_same(name, honest):
     triangle = HostileTriangle(name, extent=Extent(share=0.002)).run()
     assert triangle.alice.ended == triangle.bob.ended == ["key"]
@@ -232,7 +232,7 @@ def test_the_first_pair_is_never_starved(name):
 
 def test_a_session_that_is_left_alone_is_honest():
     extent = Extent(first_session=2)
-    triangle = HostileTriangle("swap_labels", extent=extent, blocks=2).run()
+    triangle = HostileTriangle("equivocate", extent=extent, blocks=2).run()
     assert triangle.alice.ended == triangle.bob.ended == ["key", "aborted"]
     assert_safe(triangle)
 
