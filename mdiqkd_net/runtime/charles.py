@@ -15,7 +15,7 @@ from mdiqkd_net import byzantine
 from mdiqkd_net.blocks import ClickBlock
 from mdiqkd_net.byzantine.relay import HostileRelay
 from mdiqkd_net.errors import DeviceError, LocalProtocolError, RemoteProtocolError, WireError
-from mdiqkd_net.protocol.correspondence import LINK_LOST, Correspondence
+from mdiqkd_net.protocol.correspondence import Correspondence
 from mdiqkd_net.protocol.effects import (
     AwaitArmed,
     AwaitReturn,
@@ -31,7 +31,7 @@ from mdiqkd_net.protocol.handshake import Expected, RoleName
 from mdiqkd_net.protocol.relay import Relay
 from mdiqkd_net.runtime.accepting import accept
 from mdiqkd_net.runtime.config import CharlesConfig, attacked
-from mdiqkd_net.runtime.link import Link, told
+from mdiqkd_net.runtime.link import Link, is_breach, told
 from mdiqkd_net.runtime.optical import LightPlane
 from mdiqkd_net.runtime.world import World
 from mdiqkd_net.telemetry.events import Telemetry
@@ -139,6 +139,7 @@ class Charles:
                         correspond=correspond,
                         serve=serve,
                         report=self._telemetry.emit,
+                        limits=config.limits,
                     )
                 )
 
@@ -158,7 +159,7 @@ class Charles:
             while frame := await link.next_frame():
                 await self._do(nursery, partial(self._hear, link, frame))
         except (RemoteProtocolError, WireError) as error:
-            if told(error) != LINK_LOST:
+            if is_breach(told(error)):
                 link.break_off()
             raise
         finally:

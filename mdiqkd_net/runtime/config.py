@@ -22,6 +22,7 @@ from mdiqkd_net.params import (
     check_bins,
 )
 from mdiqkd_net.physics.levels import check_level
+from mdiqkd_net.runtime.limits import Limits
 from mdiqkd_net.structs import parse_toml
 
 NodeId = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,31}\Z")]
@@ -84,6 +85,7 @@ class CharlesConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Or "byzantine:NAME": a relay that is hostile, and says so in all its events."""
     byzantine: Extent = Extent()
     """How much of its work a hostile relay spoils."""
+    limits: Limits = Limits()
 
     def __post_init__(self) -> None:
         byzantine.check(self.relay, self.byzantine)
@@ -177,6 +179,7 @@ class EndpointConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Of this user's choices, hashes and seeds. Handshakes use the system's always."""
     patience_s: Annotated[float, Meta(gt=0.0, le=86400.0)] = 60.0
     """How long silence is waited out; must be longer than the relay takes for a segment."""
+    limits: Limits = Limits()
 
 
 Config = TypeVar("Config", bound=Struct)

@@ -3,6 +3,7 @@ import pytest
 from mdiqkd_net.errors import ConfigError
 from mdiqkd_net.monitoring.history import Commissioned
 from mdiqkd_net.runtime.config import CharlesConfig, attacked
+from mdiqkd_net.runtime.limits import Limits
 from mdiqkd_net.structs import parse_toml
 
 TEXT = """
@@ -73,3 +74,13 @@ def test_a_relay_refuses_to_be_hostile_in_a_way_that_is_none(more, tail, word):
 def test_commissioned_figures_name_categories():
     with pytest.raises(ValueError, match="gains: found category 'zq'; allowed: oo, ox"):
         Commissioned(gains={"zq": 0.1})
+
+
+def test_limits_are_set_one_by_one():
+    text = TEXT.format(more="") + "[limits]\nlinks = 40\nhandshake_s = 3.0\n"
+    limits = parse_toml(text, CharlesConfig, "c.toml").limits
+    assert limits == Limits(links=40, handshake_s=3.0)
+    with pytest.raises(ConfigError, match="limits"):
+        parse_toml(text + "links_per_day = 7\n", CharlesConfig, "c.toml")
+    with pytest.raises(ConfigError, match=r"limits\.frames_per_s"):
+        parse_toml(text + "frames_per_s = 0.0\n", CharlesConfig, "c.toml")
