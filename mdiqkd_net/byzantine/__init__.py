@@ -336,7 +336,7 @@ BEHAVIOURS: Final[Mapping[str, Conduct]] = MappingProxyType(
         "slow_loris": Conduct(
             "BZ-16",
             "begins a frame and never ends it, in every session",
-            "silence; each ends the block when its patience is over",
+            "silence; the block ends when patience is over, and the link with the time for a frame",
             "rate",
             frames.SlowLoris,
             test="test_silence_costs_a_block_and_reveals_nothing",
