@@ -39,9 +39,18 @@ def run(args: argparse.Namespace) -> int:
 
         relay = configuration.read(args.config, configuration.CharlesConfig)
         telemetry = Telemetry(relay.node, sys.stdout)
+        _warn(relay.relay)
         return serve(telemetry, Charles(relay, base, telemetry, world).run)
     from mdiqkd_net.runtime.endpoint import EndpointNode
 
     endpoint = configuration.read(args.config, configuration.EndpointConfig)
     telemetry = Telemetry(endpoint.node, sys.stdout)
     return serve(telemetry, EndpointNode(endpoint, base, telemetry, world).run)
+
+
+def _warn(relay: str) -> None:
+    from mdiqkd_net.byzantine import conduct_of
+
+    conduct = conduct_of(relay)
+    if conduct is not None:
+        sys.stderr.write(f"THIS RELAY IS HOSTILE ({relay}, {conduct.case}): it {conduct.does}\n")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mdiqkd_net.errors import AuthenticationError, RemoteProtocolError
+from mdiqkd_net.monitoring.public import End
 from mdiqkd_net.protocol.agreement import Agreement
 from mdiqkd_net.protocol.announcing import AnnouncementLog
 from mdiqkd_net.protocol.block import Block
@@ -151,10 +152,14 @@ class Endpoint:
 
     def relay_linked(self, *, kept: bool) -> list[Effect]:
         """There is a new connection to the relay; `kept` as in `linked`."""
-        effects: list[Effect] = []
-        if not kept and self._block is not None and self._block.state in _COLLECTING:
-            effects = self._block.abort("the relay started anew")
+        effects = [] if kept else self.relay_failed("the relay started anew")
         return [*effects, self._request] if self._asks else effects
+
+    def relay_failed(self, reason: str) -> list[Effect]:
+        """End a block that the relay leaves without its announcements; past them it goes on."""
+        if self._block is None or self._block.state not in _COLLECTING:
+            return []
+        return self._block.abort(reason, end="relay")
 
     def receive_relay(self, frame: Frame) -> list[Effect]:
         """Take a message of the relay.
@@ -196,9 +201,9 @@ class Endpoint:
             return []
         return self._block.go_on()
 
-    def abort(self, reason: str) -> list[Effect]:
+    def abort(self, reason: str, *, end: End = "other") -> list[Effect]:
         """End the block at hand, if there is one that still can end this way."""
-        return [] if self._block is None else self._block.abort(reason)
+        return [] if self._block is None else self._block.abort(reason, end=end)
 
     def _resume(self) -> Say:
         unsettled = self._records.unsettled()[-MAX_UNSETTLED:]

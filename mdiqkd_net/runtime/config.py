@@ -3,10 +3,14 @@
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
+import msgspec
 from msgspec import Meta, Struct
 
+from mdiqkd_net import byzantine
+from mdiqkd_net.byzantine.behaviour import Extent
 from mdiqkd_net.errors import ConfigError, DeviceError
 from mdiqkd_net.imperfections import TransmitterParams
+from mdiqkd_net.monitoring.history import Commissioned
 from mdiqkd_net.params import (
     MAX_PULSES,
     BellStateName,
@@ -77,13 +81,32 @@ class CharlesConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     device: SimulatedDevice
     pulse_rate_hz: Annotated[int, Meta(ge=1, le=10**11)] = 10**9
     segment_pulses: Annotated[int, Meta(ge=1, le=2**40)] = 2 * 10**9
+    relay: str = byzantine.HONEST
+    """Or "byzantine:NAME": a relay that is hostile, and says so in all its events."""
+    byzantine: Extent = Extent()
+    """How much of its work a hostile relay spoils."""
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:
+        byzantine.check(self.relay, self.byzantine)
         try:
-            check_level(self.device.receiver, self.pulse_rate_hz)
+            check_level(attacked(self.device.receiver, self.relay), self.pulse_rate_hz)
         except DeviceError as error:
             raise ValueError(f"device.receiver: {error}") from None
+
+
+def attacked(receiver: ReceiverParams, relay: str) -> ReceiverParams:
+    """The receiver of a relay that behaves so.
+
+    Raises:
+        ValueError: There are two attacks on the light, or a behaviour that is not known.
+    """
+    conduct = byzantine.conduct_of(relay)
+    if conduct is None or conduct.attack is None:
+        return receiver
+    if receiver.attack is not None:
+        raise ValueError(f"receiver.attack: found {receiver.attack!r}; allowed with {relay}: none")
+    return msgspec.structs.replace(receiver, attack=conduct.attack)
 
 
 class Estimation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -111,6 +134,8 @@ class Peer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the method "certificate" judges the blocks by: a file, the same at both users."""
     blocks: Annotated[int, Meta(ge=0)] = 1
     """How many blocks to make; 0 is without end."""
+    commissioned: Commissioned = Commissioned()
+    """What the monitors hold the link against; keys never depend on it."""
 
 
 class SystemEntropyConfig(Struct, frozen=True, forbid_unknown_fields=True, tag="system"):
