@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mdiqkd_net.errors import AuthenticationError, RemoteProtocolError
+from mdiqkd_net.postprocessing.processor import HERE, Processor
 from mdiqkd_net.protocol.agreement import Agreement
 from mdiqkd_net.protocol.announcing import AnnouncementLog
 from mdiqkd_net.protocol.block import Block
@@ -74,6 +75,7 @@ class Endpoint:
         records: What the key store knows of earlier blocks.
         entropy: Source of everything that must not be guessed.
         now_s: Seconds of a clock that never goes back; it limits how often pads are granted.
+        processor: Reconciles and amplifies; it may take its time, and may fail.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class Endpoint:
         records: Records,
         entropy: Callable[[int], bytes],
         now_s: Callable[[], float],
+        processor: Processor = HERE,
     ) -> None:
         self._plan = plan
         self._sequencer = sequencer
@@ -92,6 +95,7 @@ class Endpoint:
         self._records = records
         self._entropy = entropy
         self._now_s = now_s
+        self._processor = processor
         self._grants = GrantLimit()
         self.users = ordered(plan.node, plan.peer)
         self.role = Role.COORDINATOR if plan.node == self.users[0] else Role.PARTICIPANT
@@ -366,6 +370,7 @@ class Endpoint:
                 log=log,
                 credit=Granted(),
                 round_trips=self.round_trips,
+                processor=self._processor,
             )
         )
         if self.role is Role.COORDINATOR:
