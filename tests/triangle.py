@@ -20,6 +20,7 @@ from mdiqkd_net.estimation.analysis import Analysis
 from mdiqkd_net.estimation.engine import DEFAULT
 from mdiqkd_net.params import ReceiverParams, Security, Setting, Source
 from mdiqkd_net.physics.encodings import light_table
+from mdiqkd_net.postprocessing.processor import HERE, Processor
 from mdiqkd_net.protocol import effects as fx
 from mdiqkd_net.protocol.agreement import Agreement
 from mdiqkd_net.protocol.commit import OFFERED, UNSETTLED, CommitRecord, Phase
@@ -152,6 +153,7 @@ class User:
     plan: PairPlan
     pads: MemoryPads
     entropy: Random
+    processor: Processor = HERE
     store: MemoryStore = field(default_factory=MemoryStore)
     reports: list[tuple[str, dict]] = field(default_factory=list)
     light: dict[bytes, fx.SessionLight] = field(default_factory=dict)
@@ -177,6 +179,7 @@ class User:
             records=self.store,
             entropy=self.entropy,
             now_s=lambda: 0.0,
+            processor=self.processor,
         )
 
     @property
@@ -222,6 +225,7 @@ class Triangle:
         bob_analysis: Analysis = DEFAULT,
         reconciler: str = "cascade",
         round_trip_s: float = 0.0,
+        processor: Processor = HERE,
     ) -> None:
         self.random = Random(seed)
         self.tamper = tamper or (lambda _source, _target, frame: frame)
@@ -255,7 +259,7 @@ class Triangle:
                 qber_hint=0.02,
             )
             pads = MemoryPads(pad_seeds[name == "bob"], name == "alice")
-            self.users[name] = User(name, plan, pads, self.random)
+            self.users[name] = User(name, plan, pads, self.random, processor)
 
     @property
     def alice(self) -> User:

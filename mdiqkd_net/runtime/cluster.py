@@ -11,7 +11,8 @@ import contextlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from typing import Any, Final
 
 import numpy as np
@@ -24,7 +25,7 @@ from mdiqkd_net.runtime.config import (
     Postprocessing,
     check_cluster_address,
 )
-from mdiqkd_net.runtime.workbench import Progress, Workbench, rehearse
+from mdiqkd_net.runtime.workbench import MODULE, Progress, Workbench, rehearse
 from mdiqkd_net.secret import SecretBuffer, wipe
 
 CONNECT_S: Final = 10.0
@@ -63,6 +64,7 @@ class Cluster:
         self._client: Any = None
         self._benches: set[_Bench] = set()
         self._overdue: Counter[str] = Counter()
+        self._met: set[str] = set()
 
     def open(self) -> None:
         """Connect, and have all workers rehearse.
@@ -79,13 +81,8 @@ class Cluster:
                 raise WorkerError(
                     f"{KEY}: found no worker at {self._address} within {CONNECT_S:g} s"
                 ) from None
-            rehearsals = {
-                address: self._submit(client, rehearse, address)
-                for address in self._workers(client)
-            }
-        for address, future in rehearsals.items():
-            with self.blaming(address, REHEARSAL_S):
-                future.result(REHEARSAL_S)
+            workers = self._workers(client)
+        self._meet(client, workers, REHEARSAL_S)
         bench = self.bench()
         try:
             self.round_s = min(self._call_s(bench) for _ in range(N_CALLS))
@@ -136,8 +133,10 @@ class Cluster:
             bench = _Bench(self, client, address)
             self._benches.add(bench)
         try:
+            if address not in self._met:
+                self._meet(client, [address], self.deadline_s)
             with self.blaming(address, self.deadline_s):
-                bench.place(self._submit(client, Workbench, address, actor=True))
+                bench.place(self._submit(client, address, Workbench, __version__, actor=True))
         except MdiqkdError:
             bench.dismiss()
             raise
@@ -167,6 +166,19 @@ class Cluster:
         except Exception as error:  # whatever a cluster may raise
             # Not its words: they are somebody else's, and may quote anything.
             raise WorkerError(f"worker {address} is lost ({type(error).__name__})") from None
+
+    def _meet(self, client: Any, workers: Sequence[str], deadline_s: float) -> None:
+        """Require that workers can do the work, and have them do it once."""
+        # A worker that is told to use what it has not got leaves the cluster without a word.
+        for work, argument in ((find_spec, MODULE), (rehearse, __version__)):
+            answers = {
+                address: self._submit(client, address, work, argument) for address in workers
+            }
+            for address, future in answers.items():
+                with self.blaming(address, deadline_s):
+                    if future.result(deadline_s) is None and work is find_spec:
+                        raise ModuleNotFoundError(name=MODULE)
+        self._met.update(workers)
 
     @staticmethod
     def _call_s(bench: "_Bench") -> float:
@@ -216,10 +228,11 @@ class Cluster:
             raise WorkerError(f"{KEY}: found no worker at {self._address}")
         return sorted(threads)
 
-    def _submit(self, client: Any, work: Any, address: str, *, actor: bool = False) -> Any:
+    @staticmethod
+    def _submit(client: Any, address: str, work: Any, argument: str, *, actor: bool = False) -> Any:
         return client.submit(
             work,
-            __version__,
+            argument,
             workers=[address],
             allow_other_workers=False,
             actor=actor,
@@ -262,14 +275,17 @@ class _Bench:
             return
         with contextlib.suppress(Exception), self._client.as_current():
             answer = actor.wipe()
-            self._client.loop.add_callback(_see_off, future, answer, self._cluster.deadline_s)
+            client, deadline_s = self._client, self._cluster.deadline_s
+            client.loop.add_callback(_see_off, client, future, answer, deadline_s)
 
 
-async def _see_off(future: Any, answer: Any, deadline_s: float) -> None:
-    """Hold on to an actor until it has answered; a worker drops one that nobody holds."""
+async def _see_off(client: Any, future: Any, answer: Any, deadline_s: float) -> None:
+    """Have the worker drop an actor, once it has answered."""
     with contextlib.suppress(Exception):
         await asyncio.wait_for(answer, deadline_s)
-    del future
+    # Not by letting go: an actor refers to itself, until the garbage collector comes.
+    with contextlib.suppress(Exception):
+        await client.cancel([future], force=True)
 
 
 class _RemoteReconciler:

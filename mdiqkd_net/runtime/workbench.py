@@ -5,7 +5,7 @@ of a method, straight from the node: what a scheduler is told, and results of ta
 logged, and spilled to disk.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,8 @@ from mdiqkd_net.postprocessing.processor import HERE
 from mdiqkd_net.postprocessing.reconcile import RECONCILERS, Reconciler
 from mdiqkd_net.secret import forbid_dumps, wipe
 
-REHEARSAL_BITS = 4096
+MODULE: Final = __name__
+REHEARSAL_BITS: Final = 4096
 
 
 class Progress(NamedTuple):

@@ -25,6 +25,7 @@ from mdiqkd_net.runtime.config import (
     CharlesConfig,
     EndpointConfig,
     Peer,
+    Postprocessing,
     Remote,
     SimulatedDevice,
     Tls,
@@ -172,6 +173,9 @@ class Network:
             estimation=scenario.estimation,
             reconciler=scenario.reconciler,
             qber_hint=max(_expected_qber(scenario, pair) for pair in pairs),
+            postprocessing=(
+                None if scenario.scheduler is None else Postprocessing(scheduler=scenario.scheduler)
+            ),
         )
         return self._node(user, "endpoint", config, (self._listeners[user],))
 
