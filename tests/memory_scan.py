@@ -40,20 +40,26 @@ def stand_still():
 """What a program starts with that is scanned; its first argument is "seen" or "best"."""
 
 
-def ask(program, *arguments, secret=b""):
-    """Run a program until it stands still; its output and the process."""
+def ask(program, *arguments, secret=b"", pass_fds=()):
+    """Run a program until it stands still; its process and what it said."""
     process = subprocess.Popen(
         [sys.executable, "-c", program, *map(str, arguments)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        pass_fds=pass_fds,
     )
     process.stdin.write(secret)
     process.stdin.flush()
+    return process, until_still(process)
+
+
+def until_still(process):
+    """What a program says until it stands still (again)."""
     lines = []
     while (line := process.stdout.readline()) not in (b"still\n", b""):
         lines.append(line.decode())
     assert line, "".join(lines)
-    return process, lines
+    return lines
 
 
 def copies(pid: int, needles: Iterable[bytes]) -> list[int]:

@@ -176,14 +176,13 @@ def find_unused(descriptor: int, path: Path, n_pads: int, side: int) -> NDArray[
     Raises:
         KeyStoreError: If the disk refuses.
     """
-    region = bytearray(n_pads * PAD_BYTES)
-    try:
-        read_at(descriptor, region, offset_of(n_pads, side, 0))
-    except OSError as error:
-        raise KeyStoreError(f"{path}: {error.strerror}") from None
-    words = np.frombuffer(region, dtype=np.uint64).reshape(n_pads, 2)
-    unused: NDArray[np.bool_] = (words[:, 0] | words[:, 1]) != 0
-    words.fill(0)  # the bytes of `region`
+    with SecretBuffer(n_pads * PAD_BYTES) as region:
+        try:
+            read_at(descriptor, region.view, offset_of(n_pads, side, 0))
+        except OSError as error:
+            raise KeyStoreError(f"{path}: {error.strerror}") from None
+        words = region.array.view(np.uint64).reshape(n_pads, 2)
+        unused: NDArray[np.bool_] = (words != 0).any(axis=1)
     return unused
 
 

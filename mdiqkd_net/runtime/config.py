@@ -172,7 +172,7 @@ class EndpointConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     entropy: SystemEntropyConfig | FileEntropyConfig | DeviceEntropyConfig = SystemEntropyConfig()
     """Of this user's choices, hashes and seeds. Handshakes use the system's always."""
     patience_s: Annotated[float, Meta(gt=0.0, le=86400.0)] = 60.0
-    """How long a silent peer is waited for."""
+    """How long silence is waited out; must be longer than the relay takes for a segment."""
     postprocessing: Postprocessing | None = None
     """Absent: blocks ripen in threads of this process."""
 

@@ -13,12 +13,19 @@ from mdiqkd_net.runtime.secure import NotTrustedError
 from mdiqkd_net.runtime.world import Channel, Credentials
 from mdiqkd_net.wire.codec import CAPS, decode, encode
 from mdiqkd_net.wire.frames import Frame, FrameReader, Sequencer
-from mdiqkd_net.wire.messages import Error, Hello, Message
+from mdiqkd_net.wire.messages import Error, Hello, Message, Ping, Pong
 
 HANDSHAKE_S: Final = 10.0
 LOCAL_REASON: Final = 0x0503
 HIGH_WATER_BYTES: Final = 8 << 20
 """Who makes data faster than the link takes it waits in `drained` above this."""
+
+PING_AFTER_S: Final = 15.0
+"""How long a link may be silent before the other side is asked whether it is there."""
+
+LOST_AFTER_S: Final = 45.0
+"""How long a link may be silent before it is taken for lost: the other side is gone without a word,
+as after a power cut or behind a firewall that has forgotten the connection."""
 
 
 class RefusedError(RemoteProtocolError):
@@ -59,6 +66,7 @@ class Link:
         self._queue, self._to_send = trio.open_memory_channel[bytes](float("inf"))
         self._pending = 0
         self._is_closed = False
+        self._n_pings = 0
         self._waiting = trio.lowlevel.ParkingLot()
         self.n_bytes = 0
 
@@ -79,11 +87,12 @@ class Link:
     def accept(self, frame: Frame) -> bool:
         """Count a frame in its stream; False for one that came before, on another connection.
 
+        Frames of stream 0 have been counted as they were read.
+
         Raises:
             WireError: It is out of sequence.
         """
-        sequencer = self._correspondence.sequencer if frame.stream else self.sequencer
-        return sequencer.accept(frame)
+        return not frame.stream or self._correspondence.sequencer.accept(frame)
 
     def take_up(self) -> bool:
         """Begin to use the connection: queue what the other side has not got of earlier ones.
@@ -122,10 +131,26 @@ class Link:
     async def next_frame(self) -> Frame | None:
         """Wait for the next frame; None when the peer closes between frames. One task reads.
 
+        Signs of life (spec 4.6) are dealt with here.
+
         Raises:
             RemoteProtocolError: The connection is gone, or the peer refuses us.
-            WireError: Bytes that are no frame.
+            WireError: Bytes that are no frame, or stream 0 is out of sequence.
         """
+        while frame := await self._next_of_any_kind():
+            if frame.stream == 0:
+                self.sequencer.accept(frame)
+            if frame.kind == Error.TYPE:
+                raise self._refused(frame)
+            if frame.kind not in (Ping.TYPE, Pong.TYPE) or self._hellos is None:
+                return frame
+            message = decode(frame)
+            # Who has that much on its way to the other side shows that it is there.
+            if isinstance(message, Ping) and self._pending < HIGH_WATER_BYTES:
+                self.tell(Pong(n=message.n))
+        return None
+
+    async def _next_of_any_kind(self) -> Frame | None:
         while not self._arrived:
             data = await self._receive()
             if not data:
@@ -133,10 +158,7 @@ class Link:
                     raise self._lost()
                 return None
             self._arrived.extend(self._reader.receive_data(data))
-        frame = self._arrived.popleft()
-        if frame.kind == Error.TYPE:
-            raise self._refused(frame)
-        return frame
+        return self._arrived.popleft()
 
     async def refuse(self, code: int) -> None:
         """Tell the peer why it is refused, in a code, and close."""
@@ -175,10 +197,18 @@ class Link:
         first = await self.next_frame()
         if first is None:
             raise self._lost()
-        self.sequencer.accept(first)
         self._hellos = ours, welcome(first, self.node, expected), n_meetings
 
     async def _receive(self) -> bytes:
+        with trio.move_on_after(PING_AFTER_S):
+            return await self._receive_now()
+        self._n_pings += 1
+        self.tell(Ping(n=self._n_pings))
+        with trio.move_on_after(LOST_AFTER_S - PING_AFTER_S):
+            return await self._receive_now()
+        raise RemoteProtocolError(f"{self.node} has been silent for {LOST_AFTER_S:g} s", LINK_LOST)
+
+    async def _receive_now(self) -> bytes:
         try:
             data = await self._stream.receive()
         except (trio.BrokenResourceError, trio.ClosedResourceError):

@@ -84,7 +84,6 @@ class Transmitter:
 
     async def _answer_all(self, link: Link) -> None:
         while frame := await link.next_frame():
-            link.sequencer.accept(frame)
             session, answer = await self._world.in_thread(self._answer, frame)
             self._bytes[session] += len(frame.raw) + link.tell(answer)
             await link.drained()
@@ -149,7 +148,6 @@ class LightPlane:
         try:
             async with deliver:
                 while frame := await link.next_frame():
-                    link.sequencer.accept(frame)
                     message = decode(frame)
                     if isinstance(message, LightArm):
                         await self._armed(link.node, message)

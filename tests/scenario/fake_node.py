@@ -43,7 +43,8 @@ def main() -> None:
     else:
         config = configs.read(config_path, configs.EndpointConfig)
     behavior = json.loads(os.environ.get("FAKE_NODES", "{}")).get(config.node, "")
-    signal.signal(signal.SIGTERM, lambda *_: None if behavior == "deaf" else sys.exit(0))
+    # At once: a machine under load takes long to take an interpreter down.
+    signal.signal(signal.SIGTERM, lambda *_: None if behavior == "deaf" else os._exit(0))
     sys.stderr.write(f"{config.node} is a fake\n")
     if behavior != "mute":
         say(config.node, "ready", role=role, listen=address(config.listen))

@@ -194,7 +194,7 @@ def test_keys_of_an_aborted_block_that_are_offered(tmp_path):
     watch = Watch([("alice", "bob")], lambda node: tmp_path / node)
     (tmp_path / "alice").mkdir()
     with KeyStore.open(tmp_path / "alice" / STORE) as store:
-        store.hold(meta, SecretKey(block_id, 256, "simulated", bytes(32)))
+        store.hold(meta, SecretKey(block_id, 256, "simulated", SecretBuffer(32)))
         ended = {"users": ["alice", "bob"], "block_id": block_id.hex()}
         watch.reported("alice", "block.aborted", ended)
         watch.check_stores()
