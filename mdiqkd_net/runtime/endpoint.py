@@ -181,7 +181,13 @@ class EndpointNode:
                 )
             listener, address = await self._world.listen(config.listen, "listen")
             kinds = sorted(in_use())
-            self._telemetry.emit("ready", role="endpoint", listen=address, secret_memory=kinds)
+            self._telemetry.emit(
+                "ready",
+                role="endpoint",
+                listen=address,
+                secret_memory=kinds,
+                scheduler=config.postprocessing and config.postprocessing.scheduler,
+            )
             await self._serve(listener, credentials, relay)
 
     async def _serve(

@@ -24,7 +24,7 @@ from mdiqkd_net.runtime.cluster import Cluster
 from mdiqkd_net.runtime.config import Postprocessing
 from mdiqkd_net.runtime.workbench import Workbench
 from mdiqkd_net.wire.codec import decode
-from mdiqkd_net.wire.messages import AmplifySeed, BlockAborted, Reconcile
+from mdiqkd_net.wire.messages import BlockAborted, Reconcile
 
 distributed = pytest.importorskip("distributed", reason="the extra `dask` is not installed")
 
@@ -124,7 +124,7 @@ def numbers(user):
     return user.leak_bits, user.peer_leak_bits, user.n_corrected, user.rounds, user.done
 
 
-@pytest.mark.parametrize("scheme", sorted(RECONCILERS))
+@pytest.mark.parametrize("scheme", sorted(set(RECONCILERS) - {"cascade"}))  # one class for two
 def test_a_cluster_sends_the_same_bytes_and_keeps_the_same_key(cluster, scheme):
     """Both users at the cluster, and both here, side by side, round by round."""
     pairs = []
@@ -245,6 +245,38 @@ def test_a_bench_that_is_wiped_forgets(monkeypatch):
         bench.receive(b"")
 
 
+def test_two_pieces_of_work_are_on_two_workers(site, cluster):
+    """... so that two pairs use two cores."""
+    benches = [cluster.bench() for _ in range(2)]
+    assert len({bench.address for bench in benches}) == len(site.workers) == 2
+    for bench in benches:
+        bench.dismiss()
+
+
+def test_a_worker_that_hangs_costs_the_deadline_and_is_used_last(site):
+    cluster = site.cluster(deadline_s=30.0)
+    cluster.open()
+    cluster.deadline_s = 0.5
+    alice, _ = sifted()
+    user = cluster.reconciler("cascade", alice, corrects=False, qber=QBER, seed=SEED)
+    (bench,) = cluster._benches
+    pid = site.pid_at(bench.address)
+    payload = user.start()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(WorkerError, match=rf"worker {bench.address}: no answer within 0\.5 s"):
+            user.receive(payload)
+        user.wipe()  # waits for nobody
+        cluster.deadline_s = 30.0
+        others = [cluster.bench() for _ in range(2)]
+        assert bench.address not in {other.address for other in others}
+        for other in others:
+            other.dismiss()
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    cluster.close()
+
+
 class Assassin:
     """Kills all workers when a message first passes; others come when the block has ended."""
 
@@ -269,12 +301,11 @@ class Assassin:
         return frame
 
 
-@pytest.mark.parametrize("kind", [Reconcile, AmplifySeed])
-def test_a_worker_that_dies_in_the_middle_costs_the_block_and_nothing_else(site, kind):
+def test_a_worker_that_dies_in_the_middle_costs_the_block_and_nothing_else(site):
     """Both users compute at the cluster; all of its workers are killed, and others come."""
     cluster = site.cluster()
     cluster.open()
-    assassin = Assassin(kind, site)
+    assassin = Assassin(Reconcile, site)
     triangle = Triangle(
         20_000_000, blocks=2, tamper=assassin, processor=cluster, reconciler="cascade_low_rounds"
     ).run()
@@ -284,50 +315,13 @@ def test_a_worker_that_dies_in_the_middle_costs_the_block_and_nothing_else(site,
         assert user.error is None
         assert len(user.keys) == 1
     assert triangle.alice.keys == triangle.bob.keys
-    (blamed,) = assassin.left
-    assert assassin.left[blamed] == LOCAL_REASON
-    reason = next(
-        f["reason"] for name, f in triangle.users[blamed].reports if name == "block.aborted"
-    )
-    assert re.search(
-        r"^post-processing: (worker tcp://127\.0\.0\.1:\d+ is lost|.*found no worker)", reason
-    )
-
-
-def test_a_worker_that_hangs_costs_the_deadline_and_is_used_last(site):
-    while len(site.workers) < 2:
-        site.start_worker()
-    with distributed.Client(site.address, set_as_default=False) as client:
-        client.wait_for_workers(2, timeout=60)
-    cluster = site.cluster(deadline_s=30.0)
-    cluster.open()
-    cluster.deadline_s = 0.5
-    alice, _ = sifted()
-    user = cluster.reconciler("cascade", alice, corrects=False, qber=QBER, seed=SEED)
-    (bench,) = cluster._benches
-    pid = site.pid_at(bench.address)
-    payload = user.start()
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        with pytest.raises(WorkerError, match=rf"worker {bench.address}: no answer within 0\.5 s"):
-            user.receive(payload)
-        user.wipe()  # waits for nobody
-        cluster.deadline_s = 30.0
-        others = [cluster.bench() for _ in range(2)]
-        assert bench.address not in {other.address for other in others}
-        for other in others:
-            other.dismiss()
-    finally:
-        os.kill(pid, signal.SIGCONT)
-    cluster.close()
-
-
-def test_two_pieces_of_work_are_on_two_workers(site, cluster):
-    """... so that two pairs use two cores."""
-    benches = [cluster.bench() for _ in range(2)]
-    assert len({bench.address for bench in benches}) == len(site.workers) == 2
-    for bench in benches:
-        bench.dismiss()
+    assert set(assassin.left.values()) == {LOCAL_REASON}
+    for name in assassin.left:  # each user whose worker died before it heard of the other's
+        (reason,) = (f["reason"] for e, f in triangle.users[name].reports if e == "block.aborted")
+        assert re.match(
+            r"post-processing: worker tcp://127\.0\.0\.1:\d+ is lost \((OSError|RuntimeError)\)",
+            reason,
+        )
 
 
 def test_a_worker_of_another_version_is_refused(in_threads, monkeypatch):
