@@ -389,7 +389,7 @@ def test_a_scheduler_that_is_not_there(address, monkeypatch):
 
 
 def test_a_scheduler_without_workers(monkeypatch):
-    monkeypatch.setattr(clusters, "CONNECT_S", 0.5)
+    monkeypatch.setattr(clusters, "CONNECT_S", 3.0)
     with distributed.LocalCluster(
         n_workers=0,
         processes=False,
