@@ -57,7 +57,8 @@ from mdiqkd_net.runtime.world import World, durably
 from mdiqkd_net.wire.frames import Frame
 from mdiqkd_net.wire.messages import Message
 
-INBOX_SIZE: Final = 64
+INBOX_SIZE: Final = 16
+"""Frames that wait for a core, each of 4 MiB at most."""
 MAX_VIOLATIONS: Final = 3
 """Times that a peer may break the protocol before nothing more is tried with it."""
 
