@@ -92,7 +92,6 @@ def test_one_worker_against_this_thread(cluster, cpu_s, scheme, least):
     n_bits = 1 << 20 if scheme == "ldpc" else 1 << 22
     found = {}
     for name, where in (("here", HERE), ("cluster", cluster)):
-        chain(where, scheme, n_bits)
         runs = []
         for _ in range(REPEATS):
             before_s, start_s = cpu_s(), time.perf_counter()
