@@ -404,3 +404,30 @@ def test_a_scheduler_without_workers(monkeypatch):
         with pytest.raises(WorkerError, match=r"found no worker at tcp://127\.0\.0\.1:\d+ within"):
             cluster.open()
         cluster.close()
+
+
+def test_a_scheduler_that_comes_back_is_found_again(monkeypatch):
+    options = {
+        "n_workers": 1,
+        "processes": False,
+        "protocol": "tcp",
+        "host": "127.0.0.1",
+        "dashboard_address": "127.0.0.1:0",
+    }
+    alice, _ = sifted()
+    with distributed.LocalCluster(**options) as running:
+        table = Postprocessing(scheduler=running.scheduler_address)
+        cluster = Cluster(table, distributed.Security(require_encryption=False))
+        cluster.open()
+        user = cluster.reconciler("cascade", alice, corrects=False, qber=QBER, seed=SEED)
+        port = running.scheduler.port
+    with pytest.raises(WorkerError, match=r"worker tcp://127\.0\.0\.1:\d+ is lost"):
+        user.receive(user.start())
+    user.wipe()  # never fails
+    with monkeypatch.context() as impatient:
+        impatient.setattr(clusters, "CONNECT_S", 0.5)
+        with pytest.raises(WorkerError, match="where none answers"):
+            cluster.bench()
+    with distributed.LocalCluster(**options, scheduler_port=port):
+        assert cluster.amplify(alice, bytes(375), 1000) == HERE.amplify(alice, bytes(375), 1000)
+        cluster.close()
