@@ -20,6 +20,7 @@ from mdiqkd_net.estimation.analysis import Analysis
 from mdiqkd_net.estimation.engine import DEFAULT
 from mdiqkd_net.params import ReceiverParams, Security, Setting, Source
 from mdiqkd_net.physics.encodings import light_table
+from mdiqkd_net.postprocessing.processor import HERE, Processor
 from mdiqkd_net.protocol import effects as fx
 from mdiqkd_net.protocol.agreement import Agreement
 from mdiqkd_net.protocol.commit import OFFERED, UNSETTLED, CommitRecord, Phase
@@ -153,6 +154,7 @@ class User:
     plan: PairPlan
     pads: MemoryPads
     entropy: Random
+    processor: Processor = HERE
     store: MemoryStore = field(default_factory=MemoryStore)
     reports: list[tuple[str, dict]] = field(default_factory=list)
     light: dict[bytes, fx.SessionLight] = field(default_factory=dict)
@@ -178,6 +180,7 @@ class User:
             records=self.store,
             entropy=self.entropy,
             now_s=lambda: 0.0,
+            processor=self.processor,
         )
 
     @property
@@ -225,6 +228,7 @@ class Triangle:
         reconciler: str = "cascade",
         round_trip_s: float = 0.0,
         receiver: ReceiverParams = RECEIVER,
+        processor: Processor = HERE,
     ) -> None:
         self.random = Random(seed)
         self.tamper = tamper or (lambda _source, _target, frame: frame)
@@ -259,7 +263,7 @@ class Triangle:
                 qber_hint=0.02,
             )
             pads = MemoryPads(pad_seeds[name == "bob"], name == "alice")
-            self.users[name] = User(name, plan, pads, self.random)
+            self.users[name] = User(name, plan, pads, self.random, processor)
 
     @property
     def alice(self) -> User:

@@ -18,6 +18,7 @@ from mdiqkd_net.estimation.engine import (
 from mdiqkd_net.monitoring.public import End
 from mdiqkd_net.params import Source
 from mdiqkd_net.postprocessing.leak import efficiency
+from mdiqkd_net.postprocessing.processor import HERE, Processor
 from mdiqkd_net.protocol.agreement import Agreement
 from mdiqkd_net.protocol.announcing import AnnouncementLog
 from mdiqkd_net.protocol.committing import Commits
@@ -67,6 +68,7 @@ class BlockContext:
     log: AnnouncementLog
     credit: Granted
     round_trips: RoundTrips = field(default_factory=RoundTrips)
+    processor: Processor = HERE
     transcript: Transcript = field(default_factory=Transcript)
     peer_source: Source | None = None
     states: list[NDArray[np.uint8]] = field(default_factory=list, repr=False)

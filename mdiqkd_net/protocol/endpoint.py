@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from mdiqkd_net.errors import AuthenticationError, RemoteProtocolError
 from mdiqkd_net.monitoring.public import End
+from mdiqkd_net.postprocessing.processor import HERE, Processor
 from mdiqkd_net.protocol.agreement import Agreement
 from mdiqkd_net.protocol.announcing import AnnouncementLog
 from mdiqkd_net.protocol.block import Block
@@ -75,6 +76,7 @@ class Endpoint:
         records: What the key store knows of earlier blocks.
         entropy: Source of everything that must not be guessed.
         now_s: Seconds of a clock that never goes back; it limits how often pads are granted.
+        processor: Reconciles and amplifies; it may take its time, and may fail.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Endpoint:
         records: Records,
         entropy: Callable[[int], bytes],
         now_s: Callable[[], float],
+        processor: Processor = HERE,
     ) -> None:
         self._plan = plan
         self._sequencer = sequencer
@@ -93,6 +96,7 @@ class Endpoint:
         self._records = records
         self._entropy = entropy
         self._now_s = now_s
+        self._processor = processor
         self._grants = GrantLimit()
         self.users = ordered(plan.node, plan.peer)
         self.role = Role.COORDINATOR if plan.node == self.users[0] else Role.PARTICIPANT
@@ -371,6 +375,7 @@ class Endpoint:
                 log=log,
                 credit=Granted(),
                 round_trips=self.round_trips,
+                processor=self._processor,
             )
         )
         if self.role is Role.COORDINATOR:

@@ -6,7 +6,7 @@ from mdiqkd_net.blocks import SecretKey
 from mdiqkd_net.errors import AuthenticationError, RemoteProtocolError
 from mdiqkd_net.estimation.engine import Estimate
 from mdiqkd_net.monitoring.public import End
-from mdiqkd_net.postprocessing.amplify import amplify, seed_bits
+from mdiqkd_net.postprocessing.amplify import seed_bits
 from mdiqkd_net.postprocessing.verify import (
     VerificationError,
     check_verification,
@@ -252,7 +252,8 @@ def _reports(ctx: BlockContext) -> list[Effect]:
 
 
 def _amplify(ctx: BlockContext) -> None:
-    ctx.secret = amplify(ctx.key_bits, b"".join(ctx.seed_parts), ctx.secret_bits)
+    seed = b"".join(ctx.seed_parts)
+    ctx.secret = ctx.processor.amplify(ctx.key_bits, seed, ctx.secret_bits)
     ctx.seed_parts.clear()
 
 

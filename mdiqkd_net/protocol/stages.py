@@ -225,6 +225,7 @@ def on_estimation_bits(ctx: BlockContext, message: EstimationBits) -> Step:
         reconciler=ctx.agreement.reconciler,
         qber=ctx.qber_hint,
         entropy=ctx.entropy,
+        processor=ctx.processor,
     )
     if not ctx.is_coordinator:
         return State.RECONCILING, effects
@@ -235,7 +236,8 @@ def on_estimation_bits(ctx: BlockContext, message: EstimationBits) -> Step:
         state, more = ctx.abort(ctx.how_much_longer(best.reason, leak_bits=0), NOT_ENOUGH_DATA)
         return state, effects + more
     ctx.reconciliation.choose(
-        rtt_s=ctx.round_trips.shortest_s,
+        # A round takes half of a round trip, and then what the processor adds.
+        rtt_s=ctx.round_trips.shortest_s + 2.0 * ctx.processor.round_s,
         light_s=ctx.light_s,
         budget_bits=best.key_length_bits,
     )

@@ -21,6 +21,7 @@ from mdiqkd_net.estimation.analysis import Analysis
 from mdiqkd_net.keys.pads import PadFile
 from mdiqkd_net.keys.records import BlockMeta
 from mdiqkd_net.keys.store import KeyStore
+from mdiqkd_net.postprocessing.processor import HERE, Processor
 from mdiqkd_net.protocol.agreement import Agreement
 from mdiqkd_net.protocol.commit import CommitRecord, Phase
 from mdiqkd_net.protocol.correspondence import Correspondence
@@ -150,6 +151,7 @@ class Pair:
         analysis: Analysis,
         frozen: Path,
         world: World,
+        processor: Processor = HERE,
     ) -> None:
         self._config = config
         self._peer = peer
@@ -183,6 +185,7 @@ class Pair:
             records=_Records(store, peer.node),
             entropy=entropy,
             now_s=lambda: self._heard_at,  # cores run in threads, where trio has no time
+            processor=processor,
         )
         self._unread = Unread()
         self._inbox, self._to_handle = trio.open_memory_channel[_Event](INBOX_SIZE)

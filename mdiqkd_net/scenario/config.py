@@ -75,6 +75,8 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     estimation: configuration.Estimation = configuration.Estimation()
     """How blocks are judged; designs of the certificate are made from the expected counts."""
     reconciler: configuration.ReconcilerName = "auto"
+    scheduler: str | None = None
+    """Of a Dask cluster on this machine, tcp://127.0.0.1:PORT, where all users' blocks ripen."""
     users: dict[str, UserLink]
     receiver: ReceiverParams
     relay: str = byzantine.HONEST
@@ -103,6 +105,11 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         except ConfigError as error:
             raise ValueError(str(error)) from None
         check_demand(self.demand, self.users)
+        if self.scheduler is not None:
+            try:
+                configuration.check_cluster_address(self.scheduler, like="tcp://")
+            except ValueError as error:
+                raise ValueError(f"scheduler: {error}") from None
         for pair in pairs:
             self.link(pair)  # raises if the Bell states are impossible, or the users do not fit
         byzantine.check(self.relay, self.byzantine)

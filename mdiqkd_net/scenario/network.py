@@ -28,6 +28,7 @@ from mdiqkd_net.runtime.config import (
     CharlesConfig,
     EndpointConfig,
     Peer,
+    Postprocessing,
     Remote,
     SimulatedDevice,
     Tls,
@@ -177,6 +178,9 @@ class Network:
             estimation=scenario.estimation,
             reconciler=scenario.reconciler,
             qber_hint=max(_expected_qber(scenario, pair) for pair in pairs),
+            postprocessing=(
+                None if scenario.scheduler is None else Postprocessing(scheduler=scenario.scheduler)
+            ),
         )
         return self._node(user, "endpoint", config, (self._listeners[user],))
 
