@@ -172,6 +172,9 @@ class FaultProxy:
             return
         cut = self._cuts.pop(0) if self._cuts else None
         connection = Connection(near, far, cut)
+        if self._is_refusing:  # since a moment ago
+            connection.close(reset=True)
+            return
         self.n_connections += 1
         self._open.append(connection)
         try:
