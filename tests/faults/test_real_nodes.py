@@ -1,7 +1,7 @@
 """Real nodes under one fault after another; the campaign beside this file has all of them."""
 
-from live_faults import FEW_PADS, cut, disk_full, killed, killed_at
-from live_site import NODES, USERS
+from live_faults import FEW_PADS, cut, disk_full, killed_at
+from live_site import USERS
 
 
 async def test_keys_come_back_after_every_fault(through):
@@ -10,6 +10,5 @@ async def test_keys_come_back_after_every_fault(through):
     await cut(site, line, [(9, False, False), (31, True, True)])
     await killed_at(site, "alice", "commit.after", 2)
     await disk_full(site, "bob", 8)
-    await killed(site, *NODES)
     await site.kill(*USERS)
     site.books.check()
