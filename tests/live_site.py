@@ -43,8 +43,8 @@ WAIT_S = 180.0
 """How long a test waits for a key: what is tested then is that it comes, and is right."""
 
 RECOVERY_S = float(os.environ.get("MDIQKD_RECOVERY_S", "10"))
-"""From the end of a fault to a new key at both users, on a machine that does nothing else. Campaigns
-measure it; on a machine that is busy they need more."""
+"""From the end of a fault to a new key at both users, on a machine that does nothing else. A
+campaign measures it; on a machine that is busy it needs more."""
 
 SOURCE = Source(
     x=Setting(intensity=0.18, probability=0.37),
