@@ -13,6 +13,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from mdiqkd_net.secret import SecretBuffer
+
 SETTINGS: Final = ("o", "x", "y", "z")
 SETTING_O, SETTING_X, SETTING_Y, SETTING_Z = range(4)
 CATEGORIES: Final = tuple(a + b for a in SETTINGS for b in SETTINGS)
@@ -90,7 +92,7 @@ class SecretKey:
 
     Attributes:
         block_id: 16 bytes that both users derive alike.
-        value: The key, packed, first bit in the high bit.
+        value: The key, packed, first bit in the high bit; whoever holds it wipes it.
         n_bits: Its length.
         origin: "simulated" or "measured".
     """
@@ -98,4 +100,4 @@ class SecretKey:
     block_id: bytes
     n_bits: int
     origin: str
-    value: bytes = field(repr=False)
+    value: SecretBuffer = field(repr=False)

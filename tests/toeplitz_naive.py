@@ -2,6 +2,14 @@
 
 import numpy as np
 
+from mdiqkd_net.postprocessing.toeplitz.words import pack_words
+
+
+def packed(words: np.ndarray, n_bits: int) -> bytes:
+    out = np.empty(-(-n_bits // 8), np.uint8)
+    pack_words(words, n_bits, out)
+    return out.tobytes()
+
 
 def naive_amplify(bits: np.ndarray, seed: bytes, n_out: int) -> bytes:
     """T[i, j] = seed[i - j + n - 1] with n columns; bit k of an int stands for element k."""

@@ -140,7 +140,7 @@ class MemoryStore:
     @property
     def offered(self) -> dict[bytes, bytes]:
         return {
-            block_id: bytes(self.values[block_id].value)
+            block_id: bytes(self.values[block_id].value.view)
             for block_id, record in self.records.items()
             if record.phase is OFFERED[record.role]
         }

@@ -11,13 +11,15 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from mdiqkd_net.errors import ConfigError, KeyStoreError
 
 if TYPE_CHECKING:
+    from io import RawIOBase
+
     from mdiqkd_net.keys.records import DeliveredKey
     from mdiqkd_net.keys.store import KeyStore
 
@@ -76,6 +78,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--allow-simulated", action="store_true", help="also keys from simulated light"
     )
     take.add_argument(
+        "--encoding", choices=("hex", "base64"), default="hex", help="how values are written"
+    )
+    take.add_argument(
         "--out", type=Path, metavar="FILE", help="write them to a new file with mode 0600"
     )
 
@@ -83,7 +88,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do what the arguments say."""
     from mdiqkd_net.keys.store import KeyStore
+    from mdiqkd_net.secret import forbid_dumps
 
+    if args.action == "take":
+        forbid_dumps()
     # The ledger is there to be read when it does not balance, too.
     with KeyStore.open(args.store, create=False, audit=args.action != "ledger") as store:
         if args.action == "ledger":
@@ -106,13 +114,16 @@ def run(args: argparse.Namespace) -> int:
 def _take(store: "KeyStore", args: argparse.Namespace) -> None:
     peer = args.peer or _only_peer(store, args.store)
     if args.out is None:
-        sys.stdout.write(_with_values(_delivered(store, peer, args), as_json=args.json))
+        keys = _delivered(store, peer, args)
+        sys.stdout.flush()
+        # Beneath the buffers of Python, which would keep what passes through them.
+        stdout: Any = sys.stdout.buffer
+        _write(getattr(stdout, "raw", stdout), keys, args)
         return
     with _new_file(args.out) as stream:
         keys = _delivered(store, peer, args)
         try:
-            stream.write(_with_values(keys, as_json=args.json))
-            stream.flush()
+            _write(stream, keys, args)
             os.fsync(stream.fileno())
         except OSError as error:
             raise KeyStoreError(
@@ -139,22 +150,53 @@ def _only_peer(store: "KeyStore", path: Path) -> str:
     return peers[0]
 
 
-def _with_values(keys: list["DeliveredKey"], *, as_json: bool) -> str:
-    if not as_json:
-        return "".join(f"{key.key_id} {key.origin} {key.value.hex()}\n" for key in keys)
-    rows = [{**asdict(key), "value": key.value.hex()} for key in keys]
-    return json.dumps(rows, indent=2) + "\n"
+def _write(stream: "RawIOBase", keys: list["DeliveredKey"], args: argparse.Namespace) -> None:
+    """Write keys with their values, which exist as text in one buffer only, and wipe both."""
+    from mdiqkd_net.keys.files import write_all
+    from mdiqkd_net.keys.text import ENCODINGS
+    from mdiqkd_net.secret import SecretBuffer
+
+    encoding = ENCODINGS[args.encoding]
+    around = [part.encode() for part in (_around_json if args.json else _around)(keys)]
+    sizes = [encoding.size(len(key.value)) for key in keys]
+    with SecretBuffer(sum(sizes) + sum(map(len, around))) as text:
+        at = len(around[0])
+        text.view[:at] = around[0]
+        for key, size, behind in zip(keys, sizes, around[1:], strict=True):
+            with key.value:
+                encoding.write(key.value.view, text.view[at : at + size])
+            text.view[at + size : at + size + len(behind)] = behind
+            at += size + len(behind)
+        write_all(stream, text.view)
+
+
+def _around(keys: list["DeliveredKey"]) -> list[str]:
+    """What stands before, between and behind the values."""
+    first, *others = (f"{key.key_id} {key.origin} " for key in keys)
+    return [first, *("\n" + other for other in others), "\n"]
+
+
+def _around_json(keys: list["DeliveredKey"]) -> list[str]:
+    """The same in JSON, where values come last."""
+    from mdiqkd_net.keys.records import DeliveredKey
+
+    names = [field.name for field in fields(DeliveredKey) if field.name != "value"]
+    rows = [{**{name: getattr(key, name) for name in names}, "value": ""} for key in keys]
+    # A quotation mark inside of a string would be escaped, so this is found nowhere else.
+    first, *others, last = json.dumps(rows, indent=2).split('"value": ""')
+    between = ['"' + other + '"value": "' for other in others]
+    return [first + '"value": "', *between, '"' + last + "\n"]
 
 
 @contextmanager
-def _new_file(path: Path) -> Iterator[TextIO]:
+def _new_file(path: Path) -> Iterator["RawIOBase"]:
     """A new private file; removed again if nothing came to be written into it."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
         raise ConfigError(f"{path}: exists already, and nothing is overwritten") from None
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        with os.fdopen(descriptor, "wb", buffering=0) as stream:
             yield stream
     except BaseException:
         if path.stat().st_size == 0:

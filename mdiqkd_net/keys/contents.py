@@ -23,7 +23,7 @@ def cut(block: BlockMeta, key: SecretKey, key_size_bits: int, sealer: Sealer) ->
     rows = []
     for number in range(key.n_bits // key_size_bits):
         key_id = key_id_of(block.block_id, number, key_size_bits)
-        value = key.value[number * size_bytes : (number + 1) * size_bytes]
+        value = key.value.view[number * size_bytes : (number + 1) * size_bytes]
         rows.append((number, key_id, sealer.seal(value, _bound(prefix, key_id, number))))
     return rows
 

@@ -94,7 +94,7 @@ def fingerprints(
         (peer,),
     ).fetchall()
     return {
-        key.key_id: hmac.digest(salt, key.value, "sha256").hex()
+        key.key_id: hmac.digest(salt, key.value.view, "sha256").hex()
         for (block,) in blocks
         for key in contents.unseal(connection, sealer, block, "sealed IS NOT NULL ORDER BY number")
     }

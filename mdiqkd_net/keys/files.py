@@ -4,6 +4,7 @@ import os
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from io import RawIOBase
 from pathlib import Path
 from typing import Final
 
@@ -15,11 +16,12 @@ PUBLIC: Final = 0o644
 
 @dataclass(frozen=True, slots=True)
 class NewFile:
-    """A file to create; `data` may be secret."""
+    """A file to create, of `data` and then `tail`; both may be secret."""
 
     path: Path
     mode: int
-    data: bytes | bytearray = field(repr=False)
+    data: bytes | bytearray | memoryview = field(repr=False)
+    tail: bytes | memoryview = field(default=b"", repr=False)
 
 
 def make_directory(directory: Path) -> None:
@@ -51,9 +53,9 @@ def create_together(files: Sequence[NewFile]) -> None:
                 file.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, file.mode
             )
             created.append(file.path)
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(file.data)
-                stream.flush()
+            with os.fdopen(descriptor, "wb", buffering=0) as stream:
+                write_all(stream, file.data)
+                write_all(stream, file.tail)
                 os.fsync(stream.fileno())
         for directory in {file.path.parent for file in files}:
             sync_directory(directory)
@@ -81,6 +83,13 @@ def refuse_existing(paths: Sequence[Path]) -> None:
 
 def _exists(path: Path) -> ConfigError:
     return ConfigError(f"{path}: exists already, and nothing is overwritten; move it away first")
+
+
+def write_all(stream: RawIOBase, data: bytes | bytearray | memoryview) -> None:
+    """Write all of `data`, with no copy of it in a buffer. Raises OSError."""
+    left = memoryview(data)
+    while left:
+        left = left[stream.write(left) or 0 :]
 
 
 def sync_directory(directory: Path) -> None:

@@ -24,16 +24,20 @@ from numpy.typing import NDArray
 
 from mdiqkd_net.errors import ConfigError, KeyStoreError
 from mdiqkd_net.keys.identity import check_pair
+from mdiqkd_net.secret import SecretBuffer, wipe
 
 PAD_BYTES: Final = 16
 PAGE_BYTES: Final = 4096
 """The header has a page of its own, so that no torn write of a pad can damage it."""
+HASH_KEYS_BYTES: Final = 4 * PAD_BYTES
 CHECKSUM_BYTES: Final = 32
 GRANT_OFFSETS: Final = (1024, 2048)
 
 _MAGIC: Final = b"MDIQKDPD"
 _VERSION: Final = 1
-_HEADER: Final = struct.Struct(">8sHHI16s32s32s32s64s")
+_HEADER: Final = struct.Struct(">8sHHI16s32s32s32s")
+"""What is not secret of the header; the hash keys and the checksum follow."""
+_CHECKED_BYTES: Final = _HEADER.size + HASH_KEYS_BYTES
 _GRANT: Final = struct.Struct(">Q")
 
 
@@ -45,13 +49,17 @@ class Header:
     pool_id: bytes
     pair: tuple[str, str]
     owner: str
-    hash_keys: bytes = field(repr=False)
+    hash_keys: SecretBuffer = field(repr=False)
 
 
-def first_page(header: Header) -> bytes:
+def first_page(header: Header) -> SecretBuffer:
     """The page that a new file begins with."""
     low, high = header.pair
-    body = _HEADER.pack(
+    buffer = SecretBuffer(PAGE_BYTES)
+    page = buffer.view
+    _HEADER.pack_into(
+        page,
+        0,
         _MAGIC,
         _VERSION,
         0,
@@ -60,9 +68,11 @@ def first_page(header: Header) -> bytes:
         low.encode(),
         high.encode(),
         header.owner.encode(),
-        header.hash_keys,
     )
-    return (body + hashlib.sha256(body).digest()).ljust(PAGE_BYTES, b"\0")
+    page[_HEADER.size : _CHECKED_BYTES] = header.hash_keys.view
+    checksum = hashlib.sha256(page[:_CHECKED_BYTES]).digest()
+    page[_CHECKED_BYTES : _CHECKED_BYTES + CHECKSUM_BYTES] = checksum
+    return buffer
 
 
 def grant_record(pool_id: bytes, granted: int) -> bytes:
@@ -76,7 +86,7 @@ def offset_of(n_pads: int, side: int, index: int) -> int:
     return PAGE_BYTES + PAD_BYTES * (side * n_pads + index)
 
 
-def read_at(descriptor: int, buffer: bytearray, offset: int) -> None:
+def read_at(descriptor: int, buffer: bytearray | memoryview, offset: int) -> None:
     """Fill a buffer, without a copy that could not be wiped. Raises OSError."""
     done = 0
     with memoryview(buffer) as view:
@@ -100,19 +110,18 @@ def read_header(descriptor: int, path: Path) -> Header:
     Raises:
         KeyStoreError: If it is no pad file, of another version, or damaged.
     """
-    raw = bytearray(_HEADER.size + CHECKSUM_BYTES)
+    raw = SecretBuffer(_CHECKED_BYTES + CHECKSUM_BYTES).view
     try:
         read_at(descriptor, raw, 0)
         size_bytes = os.fstat(descriptor).st_size
     except OSError as error:
         raise KeyStoreError(f"{path}: no pad file: {error.strerror}") from None
-    body = raw[: _HEADER.size]
-    magic, version, _, n_pads, pool_id, low, high, owner, hash_keys = _HEADER.unpack(body)
+    magic, version, _, n_pads, pool_id, low, high, owner = _HEADER.unpack_from(raw)
     if magic != _MAGIC:
         raise KeyStoreError(f"{path}: no pad file")
     if version != _VERSION:
         raise KeyStoreError(f"{path}: found pad file version {version}; allowed: {_VERSION}")
-    if hashlib.sha256(body).digest() != raw[_HEADER.size :]:
+    if hashlib.sha256(raw[:_CHECKED_BYTES]).digest() != raw[_CHECKED_BYTES:]:
         raise KeyStoreError(f"{path}: damaged: the checksum of its header does not fit")
     expected_bytes = offset_of(n_pads, 2, 0)
     if size_bytes != expected_bytes:
@@ -129,6 +138,8 @@ def read_header(descriptor: int, path: Path) -> Header:
             f"{path}: damaged: found the users {', '.join(map(repr, names))}; "
             "allowed: the lower, the higher, and one of both as owner"
         )
+    hash_keys = SecretBuffer.copy_of(raw[_HEADER.size : _CHECKED_BYTES])
+    wipe(raw)
     return Header(n_pads, pool_id, pair, names[2], hash_keys)
 
 
@@ -165,14 +176,13 @@ def find_unused(descriptor: int, path: Path, n_pads: int, side: int) -> NDArray[
     Raises:
         KeyStoreError: If the disk refuses.
     """
-    region = bytearray(n_pads * PAD_BYTES)
-    try:
-        read_at(descriptor, region, offset_of(n_pads, side, 0))
-    except OSError as error:
-        raise KeyStoreError(f"{path}: {error.strerror}") from None
-    words = np.frombuffer(region, dtype=np.uint64).reshape(n_pads, 2)
-    unused: NDArray[np.bool_] = (words[:, 0] | words[:, 1]) != 0
-    words.fill(0)  # the bytes of `region`
+    with SecretBuffer(n_pads * PAD_BYTES) as region:
+        try:
+            read_at(descriptor, region.view, offset_of(n_pads, side, 0))
+        except OSError as error:
+            raise KeyStoreError(f"{path}: {error.strerror}") from None
+        words = region.array.view(np.uint64).reshape(n_pads, 2)
+        unused: NDArray[np.bool_] = (words != 0).any(axis=1)
     return unused
 
 

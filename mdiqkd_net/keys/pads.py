@@ -29,6 +29,7 @@ from mdiqkd_net.keys.files import PRIVATE, NewFile, check_private, create_togeth
 from mdiqkd_net.keys.identity import check_pair
 from mdiqkd_net.keys.pad_layout import PAD_BYTES, Header
 from mdiqkd_net.protocol.leases import NoLeaseError, check_lease, next_lease
+from mdiqkd_net.secret import SecretBuffer, wipe
 
 N_PADS: Final = 4096
 MAX_PADS: Final = 2**20
@@ -65,7 +66,7 @@ def create_pads(
     b: str,
     n_pads: int = N_PADS,
     *,
-    entropy: Callable[[int], bytes] = os.urandom,
+    entropy: Callable[[int], bytes] | None = None,
 ) -> tuple[Path, Path]:
     """Draw hash keys and pads for a pair of users, and write one file for each (mode 0600).
 
@@ -74,8 +75,8 @@ def create_pads(
         a: One user.
         b: The other user.
         n_pads: Pads per direction, 1 to 2^20.
-        entropy: Where all secrets come from; another source than the operating system only to
-            simulate.
+        entropy: Where all secrets come from, only to simulate; by default the operating system,
+            straight into memory for secrets.
 
     Returns:
         The file of `a`, then the file of `b`.
@@ -87,15 +88,30 @@ def create_pads(
     low, high = check_pair(a, b)
     check_count(n_pads)
     make_directory(directory)
-    pool_id, hash_keys = entropy(16), entropy(4 * PAD_BYTES)
+    pool_id, hash_keys = _draw(16, entropy), _draw(layout.HASH_KEYS_BYTES, entropy)
     # A pad of zeros counts as burnt. One is drawn with probability 2^-128, and both users skip it.
-    pads = entropy(2 * n_pads * PAD_BYTES)
-    files = []
-    for owner in (a, b):
-        page = layout.first_page(Header(n_pads, pool_id, (low, high), owner, hash_keys))
-        files.append(NewFile(pad_path(directory, a, b, owner), PRIVATE, page + pads))
-    create_together(files)
-    return files[0].path, files[1].path
+    pads = _draw(2 * n_pads * PAD_BYTES, entropy)
+    pages = [
+        layout.first_page(Header(n_pads, bytes(pool_id.view), (low, high), owner, hash_keys))
+        for owner in (a, b)
+    ]
+    paths = pad_path(directory, a, b, a), pad_path(directory, a, b, b)
+    try:
+        create_together(
+            [
+                NewFile(path, PRIVATE, page.view, pads.view)
+                for path, page in zip(paths, pages, strict=True)
+            ]
+        )
+    finally:
+        wipe(hash_keys, pads, *pages)
+    return paths
+
+
+def _draw(n_bytes: int, entropy: Callable[[int], bytes] | None) -> SecretBuffer:
+    if entropy is None:
+        return SecretBuffer.random(n_bytes)
+    return SecretBuffer.copy_of(entropy(n_bytes))
 
 
 def describe(path: Path) -> PadInfo:
@@ -139,7 +155,7 @@ class PadFile:
         self._owner = header.owner
         self._pool_id = header.pool_id
         self._n_pads = header.n_pads
-        self._hash_keys = bytearray(header.hash_keys)
+        self._hash_keys = header.hash_keys
         self._send_side = header.pair.index(header.owner)
         self._lock = threading.Lock()
         self._why_unusable: str | None = None
@@ -217,7 +233,7 @@ class PadFile:
                 os.close(self._descriptor)
                 self._descriptor = -1
                 self._why_unusable = "closed"
-                self._hash_keys[:] = bytes(len(self._hash_keys))
+                self._hash_keys.wipe()
 
     @property
     def pool_id(self) -> bytes:
@@ -225,13 +241,13 @@ class PadFile:
         return self._pool_id
 
     @property
-    def send_keys(self) -> tuple[bytearray, bytearray]:
-        """Copies of the hash keys r1, r2 of the tags that the owner sends."""
+    def send_keys(self) -> tuple[memoryview, memoryview]:
+        """Copies of r1, r2 of the tags that the owner sends; they wipe themselves."""
         return self._keys(self._send_side)
 
     @property
-    def receive_keys(self) -> tuple[bytearray, bytearray]:
-        """Copies of the hash keys r1, r2 of the tags that the owner checks."""
+    def receive_keys(self) -> tuple[memoryview, memoryview]:
+        """Copies of r1, r2 of the tags that the owner checks; they wipe themselves."""
         return self._keys(1 - self._send_side)
 
     @property
@@ -294,8 +310,8 @@ class PadFile:
                     layout.write_at(self._descriptor, skipped, offset)
             self._next_send, self._lease_end = base, base + count
 
-    def take_send(self) -> tuple[int, bytearray]:
-        """Burn the next pad for sending, and return its index and its 16 bytes.
+    def take_send(self) -> tuple[int, memoryview]:
+        """Burn the next pad for sending, and return its index and its 16 bytes, to be wiped.
 
         Indices only grow, also across restarts.
 
@@ -320,8 +336,8 @@ class PadFile:
             self._next_send = index + 1
             return index, pad
 
-    def read_receive(self, index: int) -> bytearray:
-        """The 16 bytes of the pad that the peer names; nothing is burnt.
+    def read_receive(self, index: int) -> memoryview:
+        """The 16 bytes of the pad that the peer names, to be wiped; nothing is burnt.
 
         Raises:
             AuthenticationError: If it was not granted, or is burnt; never says which.
@@ -349,17 +365,17 @@ class PadFile:
                 raise AuthenticationError("authentication failed")
             pad = self._read(1 - self._send_side, index)
             if any(pad):
-                pad[:] = bytes(PAD_BYTES)
+                wipe(pad)
                 self._burn(1 - self._send_side, index, pad)
                 self._remaining_receive -= 1
 
-    def take_receive(self, index: int) -> bytearray:
+    def take_receive(self, index: int) -> memoryview:
         """`read_receive`, then `burn_receive`."""
         pad = self.read_receive(index)
         try:
             self.burn_receive(index)
         except BaseException:
-            pad[:] = bytes(PAD_BYTES)
+            wipe(pad)
             raise
         return pad
 
@@ -367,27 +383,28 @@ class PadFile:
         if self._why_unusable is not None:
             raise KeyStoreError(f"{self._path}: {self._why_unusable}")
 
-    def _keys(self, side: int) -> tuple[bytearray, bytearray]:
+    def _keys(self, side: int) -> tuple[memoryview, memoryview]:
         with self._lock:
             self._check_usable()
             start = 2 * PAD_BYTES * side
             first, middle, end = start, start + PAD_BYTES, start + 2 * PAD_BYTES
-            return self._hash_keys[first:middle], self._hash_keys[middle:end]
+            keys = SecretBuffer.copy_of(self._hash_keys.view)
+            return keys.view[first:middle], keys.view[middle:end]
 
-    def _read(self, side: int, index: int) -> bytearray:
-        pad = bytearray(PAD_BYTES)
+    def _read(self, side: int, index: int) -> memoryview:
+        pad = SecretBuffer(PAD_BYTES).view
         with self._trusted("a pad could not be read"):
             layout.read_at(self._descriptor, pad, layout.offset_of(self._n_pads, side, index))
         return pad
 
-    def _burn(self, side: int, index: int, pad: bytearray) -> None:
+    def _burn(self, side: int, index: int, pad: memoryview) -> None:
         """Erase a pad durably; on failure its value is wiped, so that it cannot leave."""
         offset = layout.offset_of(self._n_pads, side, index)
         try:
             with self._trusted("a pad could not be burnt"):
                 layout.write_at(self._descriptor, bytes(PAD_BYTES), offset)
         except BaseException:
-            pad[:] = bytes(PAD_BYTES)
+            wipe(pad)
             raise
 
     @contextmanager

@@ -10,6 +10,7 @@ from typing import Final, Literal
 from mdiqkd_net.errors import KeyStoreError
 from mdiqkd_net.keys.identity import check_pair
 from mdiqkd_net.protocol.states import Role
+from mdiqkd_net.secret import SecretBuffer
 
 Origin = Literal["simulated", "measured"]
 ORIGINS: Final[tuple[Origin, ...]] = ("simulated", "measured")
@@ -113,7 +114,10 @@ class KeyInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveredKey:
-    """A key that has left the store for good. `eps` is that of the whole block."""
+    """A key that has left the store for good; whoever has it wipes `value` after use.
+
+    `eps` is that of the whole block.
+    """
 
     key_id: str
     peer: str
@@ -122,7 +126,7 @@ class DeliveredKey:
     block_no: int
     index: int
     eps: float
-    value: bytes = field(repr=False)
+    value: SecretBuffer = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,34 +15,48 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
 from mdiqkd_net.errors import KeyStoreError
-from mdiqkd_net.keys.files import PRIVATE, check_private, sync_directory
+from mdiqkd_net.keys.files import PRIVATE, check_private, sync_directory, write_all
 from mdiqkd_net.keys.records import BlockMeta
+from mdiqkd_net.secret import SecretBuffer
 
 STORE_KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
+TAG_BYTES: Final = 16
 
 
 class Sealer:
-    """Seals and opens secrets under one store key."""
+    """Seals and opens secrets under one store key, which it takes over.
 
-    def __init__(self, store_key: bytes | bytearray) -> None:
-        self._cipher = AESGCMSIV(store_key)
+    The library copies the key to ordinary memory and clears that copy together with the cipher, so
+    a cipher lives for one call; a new one costs as much as sealing a key does, a few microseconds.
+    """
 
-    def seal(self, secret: bytes, bound: bytes) -> bytes:
+    def __init__(self, store_key: SecretBuffer) -> None:
+        self._store_key = store_key
+
+    def wipe(self) -> None:
+        """Overwrite the store key and refuse from now on; harmless when repeated."""
+        self._store_key.wipe()
+
+    def seal(self, secret: bytes | memoryview, bound: bytes) -> bytes:
         """Encrypt `secret` and bind it to `bound`; returns nonce, ciphertext and tag."""
         nonce = os.urandom(NONCE_BYTES)
-        return nonce + self._cipher.encrypt(nonce, secret, bound)
+        return nonce + AESGCMSIV(self._store_key.view).encrypt(nonce, secret, bound)
 
-    def unseal(self, sealed: bytes, bound: bytes) -> bytes:
-        """Decrypt what `seal` made.
+    def unseal(self, sealed: bytes, bound: bytes) -> SecretBuffer:
+        """Decrypt what `seal` made, straight into memory for secrets.
 
         Raises:
             KeyStoreError: If one bit of `sealed` or `bound` differs, or the store key.
         """
+        nonce, ciphertext = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
+        secret = SecretBuffer(max(0, len(ciphertext) - TAG_BYTES))
         try:
-            return self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], bound)
+            AESGCMSIV(self._store_key.view).decrypt_into(nonce, ciphertext, bound, secret.view)
         except (InvalidTag, ValueError):
+            secret.wipe()  # it holds what would have been the plaintext
             raise KeyStoreError("a sealed record does not open") from None
+        return secret
 
 
 def bound_prefix(meta: BlockMeta, key_size_bits: int) -> bytes:
@@ -74,9 +88,9 @@ def create_store_key(path: Path) -> None:
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE)
         try:
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(os.urandom(STORE_KEY_BYTES))
-                stream.flush()
+            with os.fdopen(descriptor, "wb", buffering=0) as stream:
+                with SecretBuffer.random(STORE_KEY_BYTES) as store_key:
+                    write_all(stream, store_key.view)
                 os.fsync(stream.fileno())
             path.hardlink_to(draft)
         except FileExistsError:
@@ -94,17 +108,15 @@ def load_sealer(path: Path) -> Sealer:
     Raises:
         KeyStoreError: If it is missing, of the wrong size, or open to others.
     """
-    store_key = bytearray(STORE_KEY_BYTES + 1)
-    try:
-        with path.open("rb", buffering=0) as stream:
-            check_private(os.fstat(stream.fileno()), path)
-            n_read = stream.readinto(store_key)
-    except OSError as error:
-        raise KeyStoreError(
-            f"{path}: {error.strerror}; without this file no key of the store can be opened"
-        ) from None
-    if n_read != STORE_KEY_BYTES:
-        raise KeyStoreError(f"{path}: no store key: allowed: exactly {STORE_KEY_BYTES} bytes")
-    sealer = Sealer(store_key[:STORE_KEY_BYTES])
-    store_key[:] = bytes(len(store_key))
-    return sealer
+    with SecretBuffer(STORE_KEY_BYTES + 1) as store_key:
+        try:
+            with path.open("rb", buffering=0) as stream:
+                check_private(os.fstat(stream.fileno()), path)
+                n_read = stream.readinto(store_key.view)
+        except OSError as error:
+            raise KeyStoreError(
+                f"{path}: {error.strerror}; without this file no key of the store can be opened"
+            ) from None
+        if n_read != STORE_KEY_BYTES:
+            raise KeyStoreError(f"{path}: no store key: allowed: exactly {STORE_KEY_BYTES} bytes")
+        return Sealer(SecretBuffer.copy_of(store_key.view[:STORE_KEY_BYTES]))

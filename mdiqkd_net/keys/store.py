@@ -99,7 +99,8 @@ class KeyStore:
         self.close()
 
     def close(self) -> None:
-        """Close the store; closing twice does nothing."""
+        """Close the store and wipe its key; closing twice does nothing."""
+        self._sealer.wipe()
         self._database.close()
 
     def prepare(

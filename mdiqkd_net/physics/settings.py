@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mdiqkd_net.errors import LocalProtocolError
 from mdiqkd_net.params import Source
 from mdiqkd_net.physics import _kernels
+from mdiqkd_net.secret import SecretBuffer, wipe
 
 KEY_BYTES: Final = 32
 _BLOCK_BYTES: Final = 16
@@ -43,9 +44,9 @@ class SegmentSettings:
             raise LocalProtocolError(
                 f"segment key: found {len(key)} bytes; allowed: exactly {KEY_BYTES}"
             )
-        self._key = bytearray(key)
+        self._key = SecretBuffer.copy_of(key)
         # `cryptography` keeps a reference to this same buffer, not a copy, so `wipe` reaches it.
-        cipher = Cipher(algorithms.AES(self._key), modes.ECB())  # noqa: S305  # counters only
+        cipher = Cipher(algorithms.AES(self._key.view), modes.ECB())  # noqa: S305  # counters only
         self._encryptor: CipherContext | None = cipher.encryptor()
         self._lock = Lock()
         self._thresholds = _thresholds(source.probabilities)
@@ -82,6 +83,7 @@ class SegmentSettings:
                 counters[:n, 0] = batch
                 self._encryptor.update_into(counters[:n].data.cast("B"), output.data)
                 _kernels.choose_states(words[:n], self._thresholds, states[start : start + _BATCH])
+        wipe(output)
         return states
 
     def wipe(self) -> None:
@@ -90,7 +92,7 @@ class SegmentSettings:
         The key schedule goes with the cipher context, which OpenSSL clears when it frees it.
         """
         with self._lock:
-            self._key[:] = bytes(KEY_BYTES)
+            self._key.wipe()
             self._encryptor = None
 
 

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from mdiqkd_net.errors import LocalProtocolError
 from mdiqkd_net.postprocessing.toeplitz import blocks, direct, rfft
 from mdiqkd_net.postprocessing.toeplitz.vectors import instruction_lanes, target
-from mdiqkd_net.postprocessing.toeplitz.words import WORD_BITS, packed_words, read_words
+from mdiqkd_net.postprocessing.toeplitz.words import WORD_BITS, pack_words, read_words
+from mdiqkd_net.secret import SecretBuffer, wipe
 
 CLMUL_LANES: Final = {"clmul512": 8, "clmul256": 4, "clmul128": 2}
 """64-bit lanes of the vectors of a tier."""
@@ -61,8 +62,8 @@ def seed_bits(n_in: int, n_out: int) -> int:
     return n_in - 1
 
 
-def amplify(bits: NDArray[np.uint8], seed: bytes, n_out: int) -> bytes:
-    """Hash a key of one byte per bit; see `amplify_packed`.
+def amplify(bits: NDArray[np.uint8], seed: bytes, n_out: int) -> SecretBuffer:
+    """Hash a key of one byte per bit, and leave no copy of key or result; see `amplify_packed`.
 
     Args:
         bits: The key, shape (n_in,), 0 or 1.
@@ -76,7 +77,15 @@ def amplify(bits: NDArray[np.uint8], seed: bytes, n_out: int) -> bytes:
         raise LocalProtocolError(
             f"bits: found shape {bits.shape} of {bits.dtype}; allowed: one axis of uint8, 0 or 1"
         )
-    return amplify_packed(np.packbits(bits), bits.size, seed, n_out)
+    n_seed = seed_bits(bits.size, n_out)
+    seed_bytes = _packed("seed", seed, n_seed)
+    out = SecretBuffer(-(-n_out // 8))
+    key = np.packbits(bits)
+    try:
+        _hash(key, bits.size, seed_bytes, n_out, _fastest(), out.array)
+    finally:
+        wipe(key)
+    return out
 
 
 def amplify_packed(
@@ -101,7 +110,9 @@ def amplify_packed(
         tier = _fastest()
     elif tier not in tiers():
         raise LocalProtocolError(f"tier: found {tier!r}; allowed: {', '.join(tiers())}")
-    return _hash(key_bytes, n_in, seed_bytes, n_out, tier)
+    out = np.empty(-(-n_out // 8), np.uint8)
+    _hash(key_bytes, n_in, seed_bytes, n_out, tier, out)
+    return out.tobytes()
 
 
 def _packed(name: str, data: bytes | NDArray[np.uint8], n_bits: int) -> NDArray[np.uint8]:
@@ -115,13 +126,21 @@ def _packed(name: str, data: bytes | NDArray[np.uint8], n_bits: int) -> NDArray[
 
 
 def _hash(
-    key: NDArray[np.uint8], n_in: int, seed: NDArray[np.uint8], n_out: int, tier: str
-) -> bytes:
+    key: NDArray[np.uint8],
+    n_in: int,
+    seed: NDArray[np.uint8],
+    n_out: int,
+    tier: str,
+    out: NDArray[np.uint8],
+) -> None:
+    """Fill `out`, shape (ceil(n_out / 8),), with the hash."""
     if tier == RFFT:
         bits = np.unpackbits(key, count=n_in)
-        out = bits[:n_out]
-        rfft.add_product(np.unpackbits(seed, count=n_in - 1), bits[n_out:], out)
-        return np.packbits(out).tobytes()
+        rfft.add_product(np.unpackbits(seed, count=n_in - 1), bits[n_out:], bits[:n_out])
+        packed = np.packbits(bits[:n_out])
+        out[:] = packed
+        wipe(bits, packed)
+        return
     lanes = (0,) * CLMUL_LANES[tier]
     words = np.empty(-(-n_out // WORD_BITS), np.uint32)
     read_words(key, 0, n_out, words)
@@ -131,7 +150,8 @@ def _hash(
         direct.add_product(seed, key, n_in, n_out, words, lanes)
     else:
         blocks.add_product(seed, key, n_in, n_out, words, plan, lanes)
-    return packed_words(words, n_out)
+    pack_words(words, n_out, out)
+    wipe(words)
 
 
 @lru_cache(maxsize=1)
@@ -145,7 +165,10 @@ def _fastest() -> str:
     rng = np.random.Generator(np.random.PCG64(1))
     for n_in, n_out in KNOWN:
         key, seed = (rng.integers(0, 256, -(-n // 8), np.uint8) for n in (n_in, n_in - 1))
-        if _hash(key, n_in, seed, n_out, tier) != _hash(key, n_in, seed, n_out, RFFT):
+        found, expected = np.empty((2, -(-n_out // 8)), np.uint8)
+        _hash(key, n_in, seed, n_out, tier, found)
+        _hash(key, n_in, seed, n_out, RFFT, expected)
+        if not np.array_equal(found, expected):
             raise LocalProtocolError(
                 f"tier {tier}: found a wrong result of a known problem; allowed: none"
             )

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.poly1305 import Poly1305
 from numpy.typing import NDArray
 
 from mdiqkd_net.errors import LocalProtocolError, ProtocolError
+from mdiqkd_net.secret import wipe
 
 R_BYTES: Final = 16
 TAG_BYTES: Final = 16
@@ -47,7 +48,9 @@ def verification_tag(bits: NDArray[np.uint8], r: bytes) -> bytes:
         )
     hasher = Poly1305(r + bytes(16))
     hasher.update(bits.size.to_bytes(_PREFIX_BYTES, "big"))
-    hasher.update(np.packbits(bits).tobytes())
+    packed = np.packbits(bits)
+    hasher.update(packed.data)
+    wipe(packed)
     return hasher.finalize()
 
 

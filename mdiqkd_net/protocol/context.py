@@ -28,6 +28,7 @@ from mdiqkd_net.protocol.reconciling import KeyReconciliation, RoundTrips
 from mdiqkd_net.protocol.sifting import Sifted
 from mdiqkd_net.protocol.states import Role, State
 from mdiqkd_net.protocol.tags import Pads, Transcript, tag_context
+from mdiqkd_net.secret import SecretBuffer, wipe
 from mdiqkd_net.wire.codec import encode
 from mdiqkd_net.wire.frames import Sequencer
 from mdiqkd_net.wire.messages import BlockAborted, Gate, Message, PairReady, Prepare
@@ -81,7 +82,7 @@ class BlockContext:
     estimate: Estimate | None = None
     seconds_more_needed: float | None = None
     seed_parts: list[bytes] = field(default_factory=list, repr=False)
-    secret: bytes = field(default=b"", repr=False)
+    secret: SecretBuffer | None = field(default=None, repr=False)
     secret_bits: int = 0
     tag_failures: int = 0
 
@@ -224,16 +225,18 @@ class BlockContext:
         return efficiency(self.reconciliation.leak_bits, self.sifted.n["zz"], qber_z)
 
     def wipe(self) -> None:
-        """Overwrite what is secret; best effort, as far as Python allows."""
+        """Overwrite what is secret; docs/explanation/secrets.md says what this cannot reach."""
         self.light.wipe()
-        for array in [*self.states, *self.peer_bits, self.key_bits]:
-            if array.flags.writeable:
-                array.fill(0)
+        wipe(*self.states, *self.peer_bits, self.key_bits)
         if self.sifted is not None:
-            self.sifted.key_bits.fill(0)
+            wipe(self.sifted.key_bits)
         self.states.clear()
-        self.secret = b""
-        self.reconciliation = None
+        if self.secret is not None:
+            self.secret.wipe()
+            self.secret = None
+        if self.reconciliation is not None:
+            self.reconciliation.wipe()
+            self.reconciliation = None
 
 
 def _ratio(part: int | None, whole: int) -> float | None:

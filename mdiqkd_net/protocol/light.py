@@ -98,7 +98,7 @@ class SessionLight:
         with self._lock:
             settings = self._segments.get(segment)
             if settings is None:
-                settings = SegmentSettings(bytearray(self._entropy(32)), self.source)
+                settings = SegmentSettings(self._entropy(32), self.source)
                 self._segments[segment] = settings
         return settings.states_at(pulses)
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mdiqkd_net.errors import LocalProtocolError, RemoteProtocolError
 from mdiqkd_net.postprocessing.leak import LeakLedger, LeakModel
 from mdiqkd_net.postprocessing.reconcile import RECONCILERS, Reconciler, choice
+from mdiqkd_net.secret import wipe
 from mdiqkd_net.units import from_nano, to_nano
 from mdiqkd_net.wire.messages import Message, Reconcile, ReconcileStart
 
@@ -173,6 +174,12 @@ class KeyReconciliation:
         self._finish(current)
         return [] if self._corrects else self.start()
 
+    def wipe(self) -> None:
+        """Overwrite the key in all its stages; the raw one is the caller's array."""
+        wipe(*self._chunks, *self._finished)
+        if self._current is not None:
+            self._current.wipe()
+
     def _begin(self, start: ReconcileStart) -> list[Message]:
         bits = self._chunks[start.chunk]
         self._current = RECONCILERS[start.scheme](
@@ -192,6 +199,7 @@ class KeyReconciliation:
         self.n_corrected += current.n_corrected
         self.n_rounds += current.rounds
         self._finished.append(current.bits)
+        current.wipe()
         corrected_bits = sum(chunk.size for chunk in self._finished)
         # Never below what one error more would have meant: the next chunk may be worse.
         self._qber = (self.n_corrected + 1) / corrected_bits

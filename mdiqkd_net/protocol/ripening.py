@@ -166,7 +166,7 @@ def on_seed(ctx: BlockContext, message: AmplifySeed) -> Step:
 
 def on_prepare(ctx: BlockContext, message: Prepare) -> Step:
     """Participant: the coordinator holds the key. Hold it, too, and vote."""
-    if not ctx.secret or (message.block_id, message.bits) != (ctx.block_id, ctx.secret_bits):
+    if ctx.secret is None or (message.block_id, message.bits) != (ctx.block_id, ctx.secret_bits):
         raise RemoteProtocolError(
             f"prepare: found block {message.block_id.hex()} of {message.bits} bits; "
             f"allowed: block {ctx.block_id.hex()} of {ctx.secret_bits} bits, after its seed"
@@ -250,8 +250,10 @@ def _amplify(ctx: BlockContext) -> None:
 
 def _hold(ctx: BlockContext, record: CommitRecord) -> Hold:
     security = ctx.agreement.security
+    assert ctx.secret is not None  # noqa: S101  # by the callers
+    value, ctx.secret = ctx.secret, None  # who holds the key wipes it
     return Hold(
-        key=SecretKey(ctx.block_id, ctx.secret_bits, ORIGIN, ctx.secret),
+        key=SecretKey(ctx.block_id, ctx.secret_bits, ORIGIN, value),
         users=ctx.users,
         block=ctx.block,
         eps=security.eps_sec + security.eps_cor + ctx.eps_hashes,

@@ -16,6 +16,7 @@ from mdiqkd_net.protocol.light import peer_source
 from mdiqkd_net.protocol.reconciling import KeyReconciliation
 from mdiqkd_net.protocol.sifting import errors_of_test, sift
 from mdiqkd_net.protocol.states import State
+from mdiqkd_net.secret import wipe
 from mdiqkd_net.wire import bulk
 from mdiqkd_net.wire.frames import Frame
 from mdiqkd_net.wire.messages import (
@@ -133,7 +134,9 @@ def _proof(ctx: BlockContext) -> Gate:
 
 
 def _reveal(ctx: BlockContext) -> list[Effect]:
-    settings = setting_of(np.concatenate([np.empty(0, np.uint8), *ctx.states]))
+    states = np.concatenate([np.empty(0, np.uint8), *ctx.states])
+    settings = setting_of(states)
+    wipe(states)  # the settings are public from here on, the bits are not
     effects: list[Effect] = [ctx.report("block.stage", stage="sift")]
     for chunk, start in enumerate(range(0, settings.size, SIFT_EVENTS)):
         part = settings[start : start + SIFT_EVENTS]
@@ -163,13 +166,16 @@ def on_sift_done(ctx: BlockContext, message: SiftDone) -> Step:
             f"sift: found {have} settings, {message.count} stated; allowed: {ctx.log.n_announced}"
         )
     none = np.empty(0, np.uint8)
+    states = np.concatenate([none, *ctx.states])
     ctx.sifted = sift(
-        np.concatenate([none, *ctx.states]),
+        states,
         np.concatenate([none, *ctx.outcomes]),
         np.concatenate([none, *ctx.peer_settings]),
         is_alice=ctx.is_coordinator,
         bell_states=ctx.agreement.bell_states,
     )
+    wipe(states, *ctx.states)
+    ctx.states.clear()
     ctx.peer_settings.clear()
     bits = ctx.sifted.test_bits
     starts = range(0, max(1, bits.size), TEST_EVENTS)

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
 from mdiqkd_net.errors import AuthenticationError
+from mdiqkd_net.secret import SecretBuffer, wipe
 from mdiqkd_net.wire.frames import Frame
 
 TAG_BYTES = 16
@@ -23,16 +24,19 @@ MAX_TAG_FAILURES: Final = 8
 
 _MODULUS = 1 << 128
 
+Secret = bytearray | memoryview
+"""Bytes that can be wiped."""
+
 
 class Pads(Protocol):
     """Where pads come from, and who may use which (spec 8)."""
 
     @property
-    def send_keys(self) -> tuple[bytearray, bytearray]:
+    def send_keys(self) -> tuple[Secret, Secret]:
         """r1 and r2 for tags that this user sends."""
 
     @property
-    def receive_keys(self) -> tuple[bytearray, bytearray]:
+    def receive_keys(self) -> tuple[Secret, Secret]:
         """r1 and r2 for tags that this user checks."""
 
     @property
@@ -43,15 +47,15 @@ class Pads(Protocol):
     def lease_left(self) -> int:
         """Pads that the peer has granted and that are still unused; none after a restart."""
 
-    def take_send(self) -> tuple[int, bytearray]:
-        """The next granted pad and its index; burnt durably before this returns.
+    def take_send(self) -> tuple[int, Secret]:
+        """The next granted pad, to be wiped after use, and its index; burnt durably by then.
 
         Raises:
             LeaseUsedUpError: The peer has granted no more.
         """
 
-    def read_receive(self, index: int) -> bytearray:
-        """The peer's pad of that index, which stays where it is until `burn_receive`.
+    def read_receive(self, index: int) -> Secret:
+        """The peer's pad of that index, a copy to be wiped; the pad stays until `burn_receive`.
 
         Raises:
             AuthenticationError: It was never granted, or is burnt.
@@ -162,23 +166,38 @@ def _bind(context: bytes, index: int) -> bytes:
 
 
 def _tag(
-    keys: tuple[bytearray, bytearray],
-    pad: bytearray,
+    keys: tuple[Secret, Secret],
+    pad: Secret,
     forth: Iterable[bytes],
     back: Iterable[bytes],
     context: bytes,
 ) -> bytes:
-    total = int.from_bytes(pad, "little")
-    total += _polynomial(keys[0], forth, context)
-    total += _polynomial(keys[1], back, b"")
-    pad[:] = bytes(len(pad))
+    # The library hands out each hash as `bytes`, which nobody can wipe, and a hash without its pad
+    # would tell its key. So the pad is split at random: half of it masks the one, half the other.
+    with SecretBuffer.random(TAG_BYTES) as first, SecretBuffer(TAG_BYTES) as second:
+        _subtract(pad, first.view, second.view)
+        wipe(pad)
+        total = _masked(keys[0], first.view, forth, context)
+        total += _masked(keys[1], second.view, back, b"")
     return (total % _MODULUS).to_bytes(TAG_BYTES, "little")
 
 
-def _polynomial(r: bytearray, frames: Iterable[bytes], context: bytes) -> int:
-    # Frames delimit themselves; the context has its length behind it, so the whole is injective.
-    mac = Poly1305(bytes(r) + bytes(16))
+def _subtract(a: Secret, b: Secret, out: Secret) -> None:
+    """Set out to a - b modulo 2^128, byte by byte: a greater `int` would be one more copy."""
+    borrow = 0
+    for i in range(TAG_BYTES):
+        difference = a[i] - b[i] - borrow
+        out[i] = difference & 0xFF
+        borrow = int(difference < 0)
+
+
+def _masked(r: Secret, mask: Secret, frames: Iterable[bytes], context: bytes) -> int:
+    """The polynomial of a direction under r, plus `mask`, modulo 2^128."""
+    with SecretBuffer(2 * TAG_BYTES) as key:
+        key.view[:TAG_BYTES], key.view[TAG_BYTES:] = r, mask
+        mac = Poly1305(key.view)
     for raw in frames:
         mac.update(raw)
+    # Frames delimit themselves; the context has its length behind it, so the whole is injective.
     mac.update(context + struct.pack("<Q", len(context)))
     return int.from_bytes(mac.finalize(), "little")

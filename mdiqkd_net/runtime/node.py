@@ -11,6 +11,7 @@ import trio
 
 from mdiqkd_net.errors import MdiqkdError
 from mdiqkd_net.runtime.memory import keep_buffers
+from mdiqkd_net.secret import forbid_dumps
 from mdiqkd_net.telemetry.events import Telemetry
 
 EXIT_DEVICE: Final = 4
@@ -22,6 +23,7 @@ def serve(telemetry: Telemetry, work: Callable[[], Awaitable[None]]) -> int:
 
     An error becomes one `error` event and one line on stderr; a signal is a clean end.
     """
+    forbid_dumps()
     keep_buffers()
     try:
         trio.run(_until_signal, work)

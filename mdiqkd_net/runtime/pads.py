@@ -1,6 +1,6 @@
 """The pads of a pair as its core uses them: a crash point around every durable step."""
 
-from mdiqkd_net.protocol.tags import Pads
+from mdiqkd_net.protocol.tags import Pads, Secret
 from mdiqkd_net.runtime.world import World, between_points
 
 
@@ -16,12 +16,12 @@ class SteppedPads:
         self._world = world
 
     @property
-    def send_keys(self) -> tuple[bytearray, bytearray]:
+    def send_keys(self) -> tuple[Secret, Secret]:
         """See `Pads`, as all below."""
         return self._pads.send_keys
 
     @property
-    def receive_keys(self) -> tuple[bytearray, bytearray]:  # noqa: D102
+    def receive_keys(self) -> tuple[Secret, Secret]:  # noqa: D102
         return self._pads.receive_keys
 
     @property
@@ -32,10 +32,10 @@ class SteppedPads:
     def lease_left(self) -> int:  # noqa: D102
         return self._pads.lease_left
 
-    def take_send(self) -> tuple[int, bytearray]:  # noqa: D102
+    def take_send(self) -> tuple[int, Secret]:  # noqa: D102
         return between_points(self._world, "tag", self._pads.take_send)
 
-    def read_receive(self, index: int) -> bytearray:  # noqa: D102
+    def read_receive(self, index: int) -> Secret:  # noqa: D102
         return self._pads.read_receive(index)
 
     def burn_receive(self, index: int) -> None:  # noqa: D102

@@ -56,7 +56,8 @@ from mdiqkd_net.runtime.world import World, durably
 from mdiqkd_net.wire.frames import Frame
 from mdiqkd_net.wire.messages import Message
 
-INBOX_SIZE: Final = 64
+INBOX_SIZE: Final = 16
+"""Frames that wait for a core, each of 4 MiB at most."""
 MAX_VIOLATIONS: Final = 3
 """Times that a peer may break the protocol before nothing more is tried with it."""
 
@@ -412,7 +413,8 @@ class Pair:
             leak_model=effect.leak_model,
             created_utc=self._world.utc_now().isoformat(timespec="seconds"),
         )
-        self._n_keys = self._store.prepare(meta, effect.key, effect.record)
+        with effect.key.value:
+            self._n_keys = self._store.prepare(meta, effect.key, effect.record)
 
     def _report(self, event: str, fields: Mapping[str, Any]) -> None:
         if event == "block.stage":

@@ -77,9 +77,9 @@ class Watch:
             key = store.take(peer, key_id=wanted, allow_simulated=True)
         if (node, key.key_id) in self._delivered:
             self._violated("K1", f"{node} delivers key {key.key_id} twice")
-        self._delivered[node, key.key_id] = key.value
-        other = self._delivered.get((peer, key.key_id), key.value)
-        if other != key.value:
+        with key.value as secret:
+            value = self._delivered[node, key.key_id] = bytes(secret.view)
+        if self._delivered.get((peer, key.key_id), value) != value:
             self._violated("K2", f"{node} and {peer} deliver different values of {key.key_id}")
         return key.key_id
 

@@ -1,3 +1,4 @@
+import base64
 import json
 import sqlite3
 import stat
@@ -10,6 +11,7 @@ from mdiqkd_net.blocks import SecretKey
 from mdiqkd_net.cli import main
 from mdiqkd_net.keys.records import BlockMeta
 from mdiqkd_net.keys.store import KeyStore
+from mdiqkd_net.secret import SecretBuffer
 
 
 def add_block(path, no, *, peer="bob", origin="simulated", offered=True):
@@ -27,7 +29,8 @@ def add_block(path, no, *, peer="bob", origin="simulated", offered=True):
         leak_model="none",
     )
     with KeyStore.open(path) as store:
-        prepare(store, meta, SecretKey(block_id=block_id, n_bits=1024, origin=origin, value=value))
+        secret = SecretBuffer.copy_of(value)
+        prepare(store, meta, SecretKey(block_id, 1024, origin, secret))
         if offered:
             offer(store, block_id)
     return [value[i : i + 32].hex() for i in range(0, 128, 32)]
@@ -39,7 +42,11 @@ def path(tmp_path):
 
 
 @pytest.fixture
-def run(path, capsys):
+def run(path, capsys, monkeypatch):
+    monkeypatch.setattr(
+        "mdiqkd_net.secret.forbid_dumps", lambda: None
+    )  # not for the tests' process
+
     def call(action, *args):
         code = main(["keys", action, "--store", str(path), *args])
         output = capsys.readouterr()
@@ -119,6 +126,18 @@ def test_take_by_id_and_by_number_as_json(path, run):
     assert (row["key_id"], row["value"], row["origin"]) == (names[2], values[2], "measured")
     rows = json.loads(run("take", "--count", "3", "--json")[1])
     assert [row["value"] for row in rows] == [values[0], values[1], values[3]]
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_take_writes_base64_if_asked(path, run, flags):
+    values = add_block(path, 1, origin="measured")
+    code, out, _ = run("take", "--count", "2", "--encoding", "base64", *flags)
+    assert code == 0
+    if flags:
+        texts = [row["value"] for row in json.loads(out)]
+    else:
+        texts = [line.split()[2] for line in out.splitlines()]
+    assert [base64.b64decode(text, validate=True).hex() for text in texts] == values[:2]
 
 
 def test_simulated_keys_are_refused_with_advice(path, run):

@@ -4,6 +4,7 @@ from commits import offer, prepare
 from mdiqkd_net.blocks import SecretKey
 from mdiqkd_net.keys.records import BlockMeta
 from mdiqkd_net.keys.store import KeyStore
+from mdiqkd_net.secret import SecretBuffer
 
 
 def _block(no: int = 1, *, origin: str = "measured", owner: str = "alice", n_bits: int = 1024):
@@ -21,14 +22,15 @@ def _block(no: int = 1, *, origin: str = "measured", owner: str = "alice", n_bit
         leak_model="none",
     )
     stream = bytes((no * 31 + i * 7 + (i >> 8)) & 0xFF for i in range((n_bits + 7) // 8))
-    return meta, SecretKey(block_id=block_id, n_bits=n_bits, origin=origin, value=stream)
+    value = SecretBuffer.copy_of(stream)
+    return meta, SecretKey(block_id=block_id, n_bits=n_bits, origin=origin, value=value)
 
 
 def _fill(store: KeyStore, *args, **kwargs) -> bytes:
     meta, key = _block(*args, **kwargs)
     prepare(store, meta, key)
     offer(store, meta.block_id)
-    return key.value
+    return bytes(key.value.view)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ store = KeyStore.open(Path(sys.argv[1]))
 try:
     while True:
         key = store.take("bob")
-        os.write(1, f"{key.key_id} {key.value.hex()}\\n".encode())
+        os.write(1, f"{key.key_id} {key.value.view.hex()}\\n".encode())
 except NoKeyError:
     store.close()
 """

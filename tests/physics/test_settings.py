@@ -109,7 +109,7 @@ def test_thresholds_leave_no_gap_at_either_end():
 def test_wiped_settings_refuse_and_the_key_is_gone():
     mine = bytearray(KEY)
     chosen = SegmentSettings(mine, USUAL)
-    kept = chosen._key
+    kept = chosen._key.view
     chosen.wipe()
     chosen.wipe()
     assert bytes(kept) == bytes(32)

@@ -103,6 +103,16 @@ def test_threads_do_not_meet():
     assert got == [[e] * 5 for e in expected]
 
 
+def test_the_result_is_in_memory_for_secrets_and_the_key_stays_the_callers():
+    bits, seed = problem(3000, 1)
+    before = bits.copy()
+    with amplify(bits, seed, 1000) as key:
+        assert key == naive_amplify(bits, seed, 1000)
+        view = key.view
+    assert bytes(view) == bytes(125)
+    assert np.array_equal(bits, before)
+
+
 def test_a_tier_that_computes_wrong_is_not_used(monkeypatch):
     """Users with different CPUs would not notice that their keys differ."""
     if len(tiers()) == 1:

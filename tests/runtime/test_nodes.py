@@ -175,6 +175,9 @@ async def test_three_nodes_make_a_key(site, nursery):
     assert fingerprints(site, "alice", "bob") == fingerprints(site, "bob", "alice") != {}
     assert site.lines["charles"].named("pair.finished")[0]["light_s"] > 0
     assert site.lines["charles"].events[0]["event"] == "ready"
+    kinds = site.lines["alice"].named("ready")[0]["secret_memory"]
+    assert kinds
+    assert set(kinds) <= {"memfd_secret", "locked", "unlocked"}
     nursery.cancel_scope.cancel()
 
 
@@ -299,25 +302,21 @@ async def test_a_relay_that_never_comes_is_named(site):
         await site.node("alice").run()
 
 
-async def test_a_relay_that_dies_in_the_middle_and_stays_away_is_named(site):
-    errors = []
-
-    async def user(name):
-        try:
-            await site.node(name).run()
-        except* RemoteProtocolError as group:
-            errors.append(group)
-
+async def test_a_relay_that_dies_in_the_middle_and_stays_away_is_named(site, nursery):
+    """Who gives up first says so to its peer, which may then have nothing left to wait for."""
     for name in ("alice", "bob"):
         site.change(name, patience_s=0.5)
-    async with trio.open_nursery() as users, trio.open_nursery() as relay:
+        nursery.start_soon(_forgive, site.node(name))
+    async with trio.open_nursery() as relay:
         relay.start_soon(site.node("charles").run)
-        for name in ("alice", "bob"):
-            users.start_soon(user, name)
         await site.lines["charles"].wait_for("light.progress")
         relay.cancel_scope.cancel()
-    assert len(errors) == 2
+    for name in ("alice", "bob"):
+        await site.lines[name].wait_for("block.aborted")
+    failed = [site.lines[name].named("pair.failed") for name in ("alice", "bob")]
+    assert "the relay has been away for 0.5 s" in {e["reason"] for ended in failed for e in ended}
     assert fingerprints(site, "alice", "bob") == fingerprints(site, "bob", "alice") == {}
+    nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("victim", ["alice", "bob", "charles"])

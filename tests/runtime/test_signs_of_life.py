@@ -10,6 +10,7 @@ import trio.testing
 from mdiqkd_net.errors import RemoteProtocolError, WireError
 from mdiqkd_net.protocol.correspondence import LINK_LOST, Correspondence
 from mdiqkd_net.protocol.handshake import Expected
+from mdiqkd_net.runtime.limits import Limits
 from mdiqkd_net.runtime.link import HIGH_WATER_BYTES, LOST_AFTER_S, PING_AFTER_S, Link
 from mdiqkd_net.wire.codec import encode
 from mdiqkd_net.wire.frames import Sequencer
@@ -37,13 +38,16 @@ class Plain:
         await trio.aclose_forcefully(self.stream)
 
 
+AS_LONG_AS_IT_TAKES = Limits(header_s=3600.0, body_s=3600.0)
+
+
 @pytest.fixture
 async def ends():
     """Two ends of a link that have greeted each other; nobody reads or writes yet."""
     names = ("alice", "bob")
     channels = [Plain(stream) for stream in trio.testing.memory_stream_pair()]
     links = [
-        Link(channel, peer, Correspondence(secrets.token_bytes))
+        Link(channel, peer, Correspondence(secrets.token_bytes), AS_LONG_AS_IT_TAKES)
         for channel, peer in zip(channels, names[::-1], strict=True)
     ]
     async with trio.open_nursery() as nursery:
@@ -116,6 +120,8 @@ async def test_a_ping_is_answered_unless_much_is_on_its_way(ends, nursery):
     nursery.start_soon(link.write)
     assert (await channel.receive()).endswith(encode(Pong(n=7)))
     nursery.cancel_scope.cancel()
+    with trio.CancelScope(shield=True):
+        await trio.testing.wait_all_tasks_blocked()  # nobody reads or writes any more
     link.send(bytes(HIGH_WATER_BYTES))
     n_bytes = link.n_bytes
     async with trio.open_nursery() as reading:

@@ -28,6 +28,7 @@ from mdiqkd_net.keys.records import BlockMeta
 from mdiqkd_net.keys.store import KeyStore
 from mdiqkd_net.protocol.commit import OFFERED, CommitRecord, Phase
 from mdiqkd_net.runtime import config as configs
+from mdiqkd_net.secret import SecretBuffer
 
 SECRET_BITS = 2048
 COUNTS = {"xx": 700, "zz": 90_000, "ox": 40, "xo": 41, "oy": 90, "yo": 95, "yy": 300, "oo": 0}
@@ -42,7 +43,8 @@ def main() -> None:
     else:
         config = configs.read(config_path, configs.EndpointConfig)
     behavior = json.loads(os.environ.get("FAKE_NODES", "{}")).get(config.node, "")
-    signal.signal(signal.SIGTERM, lambda *_: None if behavior == "deaf" else sys.exit(0))
+    # At once: a machine under load takes long to take an interpreter down.
+    signal.signal(signal.SIGTERM, lambda *_: None if behavior == "deaf" else os._exit(0))
     sys.stderr.write(f"{config.node} is a fake\n")
     if behavior != "mute":
         say(config.node, "ready", role=role, listen=address(config.listen))
@@ -138,7 +140,7 @@ def make_keys(config: configs.EndpointConfig, behavior: str) -> None:
                 say(config.node, "block.aborted", **result, secret_bits=0, reason="no light")
                 continue
             seed = block_id + (b"forged" if behavior == "forge" else b"")
-            value = hashlib.shake_256(seed).digest(SECRET_BITS // 8)
+            value = SecretBuffer.copy_of(hashlib.shake_256(seed).digest(SECRET_BITS // 8))
             key = SecretKey(block_id=block_id, n_bits=SECRET_BITS, origin="simulated", value=value)
             meta = BlockMeta(
                 block_id=block_id,

@@ -141,7 +141,7 @@ def test_silence_ends_a_run(run_fakes):
 
 
 def test_a_node_that_does_not_stop_is_killed_and_named(run_fakes):
-    report = run_fakes({"bob": "deaf"}, patience=Patience(stop_s=3.0))
+    report = run_fakes({"bob": "deaf"}, patience=Patience(stop_s=2.0))
     assert report.stubborn == ("bob",)
     assert report.pairs[0].keys_match
 

@@ -6,6 +6,7 @@ from mdiqkd_net.errors import KeyStoreError
 from mdiqkd_net.keys.records import BlockMeta
 from mdiqkd_net.keys.store import KeyStore
 from mdiqkd_net.scenario.stores import compare, compared
+from mdiqkd_net.secret import SecretBuffer
 
 PAIR = ("alice", "bob")
 
@@ -25,7 +26,10 @@ def fill(path, owner, peer, value):
                 leak_model="none",
             )
             key = SecretKey(
-                block_id=block_id, n_bits=8 * len(value), origin="simulated", value=value
+                block_id=block_id,
+                n_bits=8 * len(value),
+                origin="simulated",
+                value=SecretBuffer.copy_of(value),
             )
             prepare(store, meta, key)
             offer(store, block_id)

@@ -7,6 +7,7 @@ import pytest
 from mdiqkd_net.blocks import SecretKey
 from mdiqkd_net.keys.records import BlockMeta
 from mdiqkd_net.keys.store import KeyStore
+from mdiqkd_net.secret import SecretBuffer
 from mdiqkd_net.simulation.disk import Disk
 
 
@@ -29,7 +30,7 @@ def meta(number):
 
 
 def hold(store, number):
-    store.hold(meta(number), SecretKey(bytes([number] * 16), 512, "simulated", bytes(64)))
+    store.hold(meta(number), SecretKey(bytes([number] * 16), 512, "simulated", SecretBuffer(64)))
 
 
 def held(disk):

@@ -18,6 +18,7 @@ from mdiqkd_net.keys.store import KeyStore
 from mdiqkd_net.protocol.endpoint import Endpoint
 from mdiqkd_net.protocol.leases import WINDOW
 from mdiqkd_net.runtime.pair import Pair
+from mdiqkd_net.secret import SecretBuffer
 from mdiqkd_net.simulation import network, scheduling, seeds
 from mdiqkd_net.simulation.faults import FAULTS, drawn
 from mdiqkd_net.simulation.seeds import Outcome, run_seeds, simulate
@@ -136,7 +137,8 @@ def test_keys_that_differ(monkeypatch):
 
     def prepare(store, block, key, *more):
         if block.owner == "bob":
-            key = SecretKey(key.block_id, key.n_bits, key.origin, bytes(len(key.value)))
+            zeros = SecretBuffer(len(key.value))
+            key = SecretKey(key.block_id, key.n_bits, key.origin, zeros)
         return whole(store, block, key, *more)
 
     monkeypatch.setattr(KeyStore, "prepare", prepare)
@@ -192,7 +194,7 @@ def test_keys_of_an_aborted_block_that_are_offered(tmp_path):
     watch = Watch([("alice", "bob")], lambda node: tmp_path / node)
     (tmp_path / "alice").mkdir()
     with KeyStore.open(tmp_path / "alice" / STORE) as store:
-        store.hold(meta, SecretKey(block_id, 256, "simulated", bytes(32)))
+        store.hold(meta, SecretKey(block_id, 256, "simulated", SecretBuffer(32)))
         ended = {"users": ["alice", "bob"], "block_id": block_id.hex()}
         watch.reported("alice", "block.aborted", ended)
         watch.check_stores()

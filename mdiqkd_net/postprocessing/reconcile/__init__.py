@@ -66,6 +66,10 @@ class Reconciler(Protocol):
         """
         ...
 
+    def wipe(self) -> None:
+        """Overwrite the key, and what it was computed from; the last call there is."""
+        ...
+
 
 RECONCILERS: Final[Mapping[str, type[Reconciler]]] = {
     "cascade": Cascade,

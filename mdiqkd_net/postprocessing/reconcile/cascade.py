@@ -23,6 +23,7 @@ from mdiqkd_net.postprocessing.reconcile.parameters import (
     first_leaves,
     schedule_for,
 )
+from mdiqkd_net.secret import wipe
 
 FRAME_GROUPS: Final = 16
 """A frame has at most this many groups of 4096 bits, so at most 2^16 bits."""
@@ -97,8 +98,10 @@ class Cascade:
         n_words = batch.record[:, _kernels.N_WORDS, np.newaxis]
         most = batch.tables.shape[-1]
         words = batch.nodes[:, 0, :most, KEY][np.arange(most) < n_words]
-        data = words.astype("<u8").view(np.uint8)
-        return np.unpackbits(data, count=self._n_bits, bitorder="little")
+        data = words.astype("<u8", copy=False).view(np.uint8)
+        bits = np.unpackbits(data, count=self._n_bits, bitorder="little")
+        wipe(words, data)
+        return bits
 
     @property
     def leak_bits(self) -> int:
@@ -156,6 +159,10 @@ class Cascade:
             )
         self._rounds += 1
         return self._advance(payload)
+
+    def wipe(self) -> None:
+        """Overwrite the key, and what it was computed from; the last call there is."""
+        wipe(self._batch.nodes, self._batch.spare, self._batch.errors)
 
     def _advance(self, payload: bytes) -> bytes | None:
         n_next = _kernels.advance(
@@ -237,6 +244,7 @@ def _prepare(bits: NDArray[np.uint8], seed: bytes, schedule: Schedule) -> _Batch
     data = np.packbits(bits, bitorder="little")
     packed[: data.size] = data
     nodes[:, 0, :most, KEY][np.arange(most) < n_words[:, np.newaxis]] = packed.view("<u8")
+    wipe(packed, data)
     return _Batch(
         nodes=nodes,
         record=record,

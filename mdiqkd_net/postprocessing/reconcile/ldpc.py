@@ -15,6 +15,7 @@ from mdiqkd_net.postprocessing.reconcile._lanes import N_LANES
 from mdiqkd_net.postprocessing.reconcile.arguments import check_arguments
 from mdiqkd_net.postprocessing.reconcile.ldpc_code import build
 from mdiqkd_net.postprocessing.reconcile.ldpc_decoder import Decoder, lay_out
+from mdiqkd_net.secret import wipe
 
 FRAME_BITS: Final = 2**17
 """A frame has at most this many bits. Longer frames scatter less about the mean error rate, and
@@ -197,6 +198,10 @@ class Ldpc:
         self._done = reply is None or (self._corrects and not mine and not self._open)
         return None if self._done else reply
 
+    def wipe(self) -> None:
+        """Overwrite the key and its errors; the last call there is."""
+        wipe(self._bits, self._errors)
+
     def _frame(self, f: int) -> slice:
         return slice(int(self._starts[f]), int(self._starts[f + 1]))
 
@@ -205,11 +210,12 @@ class Ldpc:
         laid = lay_out(self._bits[self._frame(f)], 0, code)
         out = np.empty(code.n_rows * code.size, np.int16)
         _ldpc_kernels.syndrome(laid, code.row_start, code.column, code.shift, code.size, out)
+        wipe(laid)
         return out[: self._n_checks].astype(np.uint8)
 
     def _checksum(self, f: int) -> int:
         frame = self._frame(f)
-        return zlib.crc32(np.packbits(self._bits[frame] ^ self._errors[frame]).tobytes())
+        return _crc(self._bits[frame] ^ self._errors[frame])
 
     def _take_syndromes(self, payload: bytes) -> None:
         n = self._n_frames
@@ -245,8 +251,7 @@ class Ldpc:
             if known.all():
                 continue
             sure, errors = decoder.decode(difference, self._errors[frame], known)
-            right = self._bits[frame] ^ errors
-            if zlib.crc32(np.packbits(right).tobytes()) == self._checksums[f]:
+            if _crc(self._bits[frame] ^ errors) == self._checksums[f]:
                 self._errors[frame] = errors
                 continue
             still.append(f)
@@ -322,3 +327,11 @@ class Ldpc:
         self._known[self._asked] = True
         self._errors[self._asked] = told[:n_asked] ^ self._bits[self._asked]
         self._leak_bits += n_asked
+
+
+def _crc(bits: NDArray[np.uint8]) -> int:
+    """CRC-32 of bits, which are overwritten."""
+    packed = np.packbits(bits)
+    checksum = zlib.crc32(packed.data)
+    wipe(bits, packed)
+    return checksum

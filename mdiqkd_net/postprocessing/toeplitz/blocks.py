@@ -17,6 +17,7 @@ from mdiqkd_net.postprocessing.toeplitz import additive
 from mdiqkd_net.postprocessing.toeplitz.additive import DUAL, EVALUATE, PROJECT
 from mdiqkd_net.postprocessing.toeplitz.intrinsics import multiply_add
 from mdiqkd_net.postprocessing.toeplitz.words import WORD_BITS, read_words
+from mdiqkd_net.secret import wipe
 
 U8 = NDArray[np.uint8]
 U32 = NDArray[np.uint32]
@@ -147,6 +148,7 @@ def add_product(seed: U8, key: U8, n_in: int, n_out: int, out: U32, p: Plan, lan
             # A sum has 63 bits: its low word, and the high word of the next one carried into it.
             halves = values.view(np.uint32)[: 2 * part.size + 2].reshape(-1, 2)
             part ^= halves[:-1, 0] ^ halves[1:, 1]
+    wipe(words, inputs, sums)
 
 
 @njit(cache=True, nogil=True)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mdiqkd_net.postprocessing.toeplitz.intrinsics import TILE_VECTORS, hankel_tile
 from mdiqkd_net.postprocessing.toeplitz.words import read_words
+from mdiqkd_net.secret import wipe
 
 U8 = NDArray[np.uint8]
 U32 = NDArray[np.uint32]
@@ -51,9 +52,11 @@ def add_product(seed: U8, key: U8, n_in: int, n_out: int, out: U32, lanes: tuple
         start = rest - 64 * (first + n)
         w = _words64(seed, start, n_in - 1, halves[: 2 * (n + n_sums)])
         hankel(w, x, low, high, lanes)
+        wipe(x)
         total ^= low[:n_words] ^ high[1 : n_words + 1]
     out[0::2] ^= (total >> np.uint64(32)).astype(np.uint32)[: out[0::2].size]
     out[1::2] ^= total.astype(np.uint32)[: out[1::2].size]
+    wipe(total, low, high, halves)
 
 
 def _words64(packed: U8, first: int, stop: int, halves: U32) -> U64:

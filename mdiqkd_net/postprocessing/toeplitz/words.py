@@ -3,6 +3,7 @@
 The first bit of a word is its high bit, too, so a word is a polynomial with descending powers.
 """
 
+import sys
 from typing import Final
 
 import numpy as np
@@ -30,9 +31,14 @@ def read_words(packed: NDArray[np.uint8], first: int, stop: int, words: NDArray[
         words[i] = word
 
 
-def packed_words(words: NDArray[np.uint32], n_bits: int) -> bytes:
-    """The first `n_bits` of `words`, packed; the rest of the last byte is 0."""
-    packed = words.astype(">u4").view(np.uint8)[: -(-n_bits // 8)]
+def pack_words(words: NDArray[np.uint32], n_bits: int, out: NDArray[np.uint8]) -> None:
+    """Fill `out` with the first `n_bits` of `words`, packed; the rest of the last byte is 0.
+
+    Shapes: words (ceil(n_bits / 32),), whose bytes are in another order afterwards; out
+    (ceil(n_bits / 8),).
+    """
+    if sys.byteorder == "little":
+        words.byteswap(inplace=True)
+    out[:] = words.view(np.uint8)[: out.size]
     if n_bits % 8:
-        packed[-1] &= 0xFF << (8 - n_bits % 8) & 0xFF
-    return packed.tobytes()
+        out[-1] &= 0xFF << (8 - n_bits % 8) & 0xFF

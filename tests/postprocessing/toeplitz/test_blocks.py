@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from toeplitz_naive import naive_amplify
+from toeplitz_naive import packed as packed_bytes
 
 from mdiqkd_net.postprocessing.toeplitz import blocks, rfft
 from mdiqkd_net.postprocessing.toeplitz.vectors import instruction_lanes, target
-from mdiqkd_net.postprocessing.toeplitz.words import packed_words, read_words
+from mdiqkd_net.postprocessing.toeplitz.words import read_words
 
 pytestmark = pytest.mark.skipif(
     not instruction_lanes(*target()), reason="this CPU has no carry-less multiplication"
@@ -26,7 +27,7 @@ def hashed(bits, seed, n_out, plan, width=4):
     read_words(key, 0, n_out, out)
     packed = np.frombuffer(seed, np.uint8)
     blocks.add_product(packed, key, bits.size, n_out, out, plan, (0,) * width)
-    return packed_words(out, n_out)
+    return packed_bytes(out, n_out)
 
 
 @settings(max_examples=40, deadline=None)

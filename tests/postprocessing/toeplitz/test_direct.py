@@ -3,10 +3,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from toeplitz_naive import naive_amplify
+from toeplitz_naive import packed as packed_bytes
 
 from mdiqkd_net.postprocessing.toeplitz import direct
 from mdiqkd_net.postprocessing.toeplitz.vectors import instruction_lanes, target
-from mdiqkd_net.postprocessing.toeplitz.words import packed_words, read_words
+from mdiqkd_net.postprocessing.toeplitz.words import read_words
 
 pytestmark = pytest.mark.skipif(
     not instruction_lanes(*target()), reason="this CPU has no carry-less multiplication"
@@ -33,4 +34,4 @@ def test_the_definition_with_seams_between_chunks(n_in, share, width, chunk, see
         patch.setattr(direct, "CHUNK", chunk)
         packed = np.frombuffer(diagonals, np.uint8)
         direct.add_product(packed, key, n_in, n_out, out, (0,) * width)
-    assert packed_words(out, n_out) == naive_amplify(bits, diagonals, n_out)
+    assert packed_bytes(out, n_out) == naive_amplify(bits, diagonals, n_out)

@@ -1,8 +1,9 @@
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toeplitz_naive import packed
 
-from mdiqkd_net.postprocessing.toeplitz.words import packed_words, read_words
+from mdiqkd_net.postprocessing.toeplitz.words import read_words
 
 
 @settings(max_examples=80, deadline=None)
@@ -28,4 +29,4 @@ def test_there_and_back(data, short):
     words = np.empty(-(-n_bits // 32), np.uint32)
     read_words(np.frombuffer(data, np.uint8), 0, 8 * len(data), words)
     last = data[-1] >> short << short
-    assert packed_words(words, n_bits) == data[:-1] + bytes([last])
+    assert packed(words, n_bits) == data[:-1] + bytes([last])
