@@ -23,6 +23,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", type=Path, required=True, metavar="FILE", help="the node's TOML configuration"
     )
+    parser.add_argument(
+        "--end-with-stdin",
+        action="store_true",
+        help="stop when standard input ends: the node does not outlive who started it",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -32,6 +37,10 @@ def run(args: argparse.Namespace) -> int:
     from mdiqkd_net.runtime.world import RealWorld
     from mdiqkd_net.telemetry.events import Telemetry
 
+    if args.end_with_stdin:
+        from mdiqkd_net.runtime.tether import end_with_stdin
+
+        end_with_stdin()
     world = RealWorld.of(os.environ)
     base = args.config.parent
     if args.role in RELAYS:

@@ -13,7 +13,7 @@ from mdiqkd_net.protocol.commit import OFFERED, Phase
 from mdiqkd_net.protocol.committing import Commits, Records
 from mdiqkd_net.protocol.context import BlockContext
 from mdiqkd_net.protocol.credit import Granted
-from mdiqkd_net.protocol.effects import Effect, Latch, Report, Say, Settle, Tell
+from mdiqkd_net.protocol.effects import BurnReceived, Effect, Latch, Report, Say, Settle, Tell
 from mdiqkd_net.protocol.ids import ordered
 from mdiqkd_net.protocol.leases import GrantLimit
 from mdiqkd_net.protocol.light import SessionLight
@@ -296,6 +296,8 @@ class Endpoint:
         after: list[Effect] = []
         for effect in effects:
             after.append(effect)
+            if isinstance(effect, BurnReceived):
+                self._grants.count_tags(1)
             if isinstance(effect, Settle) and effect.phase in (OFFERED[self.role], Phase.ABORTED):
                 after += self._end(effect)
         return after

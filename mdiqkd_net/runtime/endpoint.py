@@ -41,7 +41,9 @@ from mdiqkd_net.wire.frames import MAX_STREAMS, Frame
 from mdiqkd_net.wire.messages import Message, PairReady
 
 RECONNECT_S: Final = 0.5
-MAX_RECONNECT_S: Final = 30.0
+MAX_RECONNECT_S: Final = 5.0
+"""So small that a line that is mended carries keys again within ten seconds."""
+
 STEADY_S: Final = 10.0
 """A link that lasted so long was a good one: back-off begins anew."""
 
