@@ -292,10 +292,9 @@ class Endpoint:
         return self._pads.lease_left > (PADS_PER_BLOCK if is_other else 0)
 
     def _settled(self, effects: list[Effect]) -> list[Effect]:
-        """Add what follows from a commit that has come to its end."""
-        after: list[Effect] = []
+        """Add what follows from a commit that has come to its end, when all of it is done."""
+        after = [*effects]
         for effect in effects:
-            after.append(effect)
             if isinstance(effect, BurnReceived):
                 self._grants.count_tags(1)
             if isinstance(effect, Settle) and effect.phase in (OFFERED[self.role], Phase.ABORTED):
