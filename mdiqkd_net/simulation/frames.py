@@ -51,6 +51,7 @@ class FrameWatch:
         self._opened: dict[UserPair, int] = {}
         self._blocks: dict[tuple[UserPair, int], bytes] = {}
         self._tagged: dict[tuple[str, str, int], bytes] = {}
+        self._older_pads: set[str] = set()
         self._gates: defaultdict[tuple[UserPair, int], set[str]] = defaultdict(set)
         self._parities: defaultdict[tuple[UserPair, int], int] = defaultdict(int)
 
@@ -66,8 +67,12 @@ class FrameWatch:
         for place in [place for place in self._frames if node in place[:2]]:
             del self._frames[place]
 
-    def put_back(self, node: str) -> None:
-        """A user's store has forgotten which blocks it opened."""
+    def put_back(self, node: str, *, pads: bool, store: bool) -> None:
+        """A user's files have forgotten which pads are burnt, or which blocks were opened."""
+        if pads:
+            self._older_pads.add(node)
+        if not store:
+            return
         for pair in [pair for pair in self._opened if node in pair]:
             del self._opened[pair]
 
@@ -135,6 +140,8 @@ class FrameWatch:
                 )
             return
         self._tagged[sender, receiver, pad] = frame.body
+        if sender in self._older_pads:
+            return  # words that were durable and not said yet may have a pad that is whole again
         info = describe(self._files(sender) / pads_name(receiver))
         if info.n_pads - info.remaining_send <= pad:
             self._violated("K8", f"{sender} uses pad {pad} for {receiver} before it is burnt")

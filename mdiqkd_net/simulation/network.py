@@ -293,8 +293,7 @@ class Network:
         what = " and ".join(["pads"] * pads + ["store"] * store)
         self.crash(node, f"ended, to get back its older {what}")
         self._disks[node].put_back(older, pads=pads, store=store)
-        if store:
-            self.watch.put_back(node)
+        self.watch.put_back(node, pads=pads, store=store)
 
     def note(self, node: str, what: str) -> None:
         """Enter something into the history."""

@@ -101,11 +101,13 @@ class Watch:
             self._violated("K2", f"{node} and {peer} deliver different values of {key.key_id}")
         return key.key_id
 
-    def put_back(self, node: str) -> None:
-        """A node's store becomes an older copy of itself."""
+    def put_back(self, node: str, *, pads: bool, store: bool) -> None:
+        """A node's pads or store become older copies of themselves."""
+        self._frames.put_back(node, pads=pads, store=store)
+        if not store:
+            return
         self._set_back.add(node)
         self._shelf.release(node)
-        self._frames.put_back(node)
         for pair in self._pairs:
             self._next_block.pop(pair, None)
             self._next_block.pop(pair[::-1], None)

@@ -128,7 +128,7 @@ def test_phases_that_go_together_are_those_that_the_tables_lead_to():
 def test_an_alarm_where_no_store_was_set_back(tmp_path):
     fields = {"users": ["alice", "bob"], "heard": "vote", "block_id": "00" * 16, "phase": "unknown"}
     watch = Watch([("alice", "bob")], lambda node: tmp_path / node)
-    watch.put_back("bob")
+    watch.put_back("bob", pads=False, store=True)
     watch.reported("alice", "commit.alarm", fields)
     assert watch.violations == []
     watch = Watch([("alice", "bob")], lambda node: tmp_path / node)
