@@ -8,6 +8,7 @@ import time
 
 import pytest
 import trio
+from commits import offer, prepare
 
 from mdiqkd_net.blocks import SecretKey
 from mdiqkd_net.devices.entropy import SystemEntropy
@@ -194,12 +195,12 @@ def test_keys_of_an_aborted_block_that_are_offered(tmp_path):
     watch = Watch([("alice", "bob")], lambda node: tmp_path / node)
     (tmp_path / "alice").mkdir()
     with KeyStore.open(tmp_path / "alice" / STORE) as store:
-        store.hold(meta, SecretKey(block_id, 256, "simulated", SecretBuffer(32)))
+        prepare(store, meta, SecretKey(block_id, 256, "simulated", SecretBuffer(32)))
         ended = {"users": ["alice", "bob"], "block_id": block_id.hex()}
         watch.reported("alice", "block.aborted", ended)
         watch.check_stores()
         assert watch.violations == []
-        store.release(block_id)
+        offer(store, block_id)
     watch.check_stores()
     assert [v for v in watch.violations if v.startswith("K11: alice offers")]
 
