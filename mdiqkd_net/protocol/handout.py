@@ -11,8 +11,9 @@ whatever is said may be said again.
 
 An agreement does not outlive the process that asked for it. After a restart, and if nobody waits
 any more, the owner lets the holder set the keys aside all the same, so that both know their fate,
-and then both erase them. That is also what makes an older copy of one store harmless: keys that
-come back as free are refused by the holder, and keys that come back as agreed are burned.
+and then both erase them. That is also why an older copy of one store, which may cost keys, never
+delivers one again: keys that come back as free are refused by the holder, and keys that come back
+as agreed are burned.
 """
 
 from collections.abc import Mapping, Sequence

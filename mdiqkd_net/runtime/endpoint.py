@@ -177,10 +177,11 @@ class EndpointNode:
                     world=self._world,
                 )
             counter = await self._world.listen_local(socket_path(self._base / config.store))
-            listener, address = await self._world.listen(config.listen, "listen")
-            kinds = sorted(in_use())
-            self._telemetry.emit("ready", role="endpoint", listen=address, secret_memory=kinds)
-            await self._serve(listener, counter, credentials, relay)
+            async with counter:
+                listener, address = await self._world.listen(config.listen, "listen")
+                kinds = sorted(in_use())
+                self._telemetry.emit("ready", role="endpoint", listen=address, secret_memory=kinds)
+                await self._serve(listener, counter, credentials, relay)
 
     async def _serve(
         self,

@@ -84,8 +84,9 @@ class LocalListener(trio.abc.Listener[trio.SocketStream]):
         return await self._listener.accept()
 
     async def aclose(self) -> None:
-        """Close, and remove the name."""
-        self._path.unlink(missing_ok=True)
+        """Close, and remove the name, which may be another's once we are closed."""
+        if self._listener.socket.fileno() >= 0:
+            self._path.unlink(missing_ok=True)
         await self._listener.aclose()
 
 

@@ -124,6 +124,7 @@ class Network:
                 f"K10: {node} made no key with {peer} within {LIVENESS_S:g} s without faults"
             )
         self.watch.check_stores()
+        self.watch.check_requests()
 
     async def _safety(self) -> None:
         async with trio.open_nursery() as nursery:

@@ -11,8 +11,8 @@ from live_site import USERS
 
 from mdiqkd_net.runtime.crashing import crash_points
 
-RARE = ("freeze", "abort")
-"""No step of an undisturbed block that is not judged by a design."""
+RARE = ("freeze", "abort", "hand")
+"""No step of an undisturbed block that is not judged by a design and whose keys nobody takes."""
 
 POINTS = [
     (user, point)

@@ -12,11 +12,13 @@ from commits import offer, prepare
 
 from mdiqkd_net.blocks import SecretKey
 from mdiqkd_net.devices.entropy import SystemEntropy
-from mdiqkd_net.keys import contents, pads
+from mdiqkd_net.keys import contents, handouts, pads
 from mdiqkd_net.keys.pads import PadFile
 from mdiqkd_net.keys.records import BlockMeta
 from mdiqkd_net.keys.store import KeyStore
+from mdiqkd_net.protocol.effects import HandStep
 from mdiqkd_net.protocol.endpoint import Endpoint
+from mdiqkd_net.protocol.handing import Handouts
 from mdiqkd_net.protocol.leases import WINDOW
 from mdiqkd_net.runtime.pair import Pair
 from mdiqkd_net.secret import SecretBuffer
@@ -28,6 +30,7 @@ from mdiqkd_net.wire import bulk
 from mdiqkd_net.wire import messages as m
 from mdiqkd_net.wire.codec import encode
 from mdiqkd_net.wire.frames import Sequencer
+from mdiqkd_net.wire.messages import KeyAssigned
 
 HARSH = ("crash", "torn", "cut", "stall", "crumble")
 
@@ -131,6 +134,21 @@ def test_keys_that_are_delivered_and_stay(monkeypatch):
 
     monkeypatch.setattr(contents, "deliver", show)
     find({"K1"})
+
+
+def test_keys_that_the_other_user_has_not_set_aside(monkeypatch):
+    monkeypatch.setitem(handouts._STEPS, HandStep.ASSIGN, lambda *_: None)
+    find({"K12"})
+
+
+def test_requests_that_have_no_end(monkeypatch):
+    whole = Handouts.receive
+
+    def deaf(core, message):
+        return [] if isinstance(message, KeyAssigned) else whole(core, message)
+
+    monkeypatch.setattr(Handouts, "receive", deaf)
+    find({"K12"})
 
 
 def test_keys_that_differ(monkeypatch):
