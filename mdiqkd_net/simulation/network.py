@@ -90,6 +90,7 @@ class Network:
         self._blocks = rng.choice((1, 2)) if len(self.users) == 2 else 1
         self._reconciler: Scheme = rng.choice(("cascade", "cascade_low_rounds"))
         self._lives: dict[str, Life] = {}
+        self._shells: dict[str, EndpointNode] = {}
         self._n_lives = dict.fromkeys(self.names, 0)
         self._disks = {
             name: Disk(directory / name, Random(f"{seed} disk {name}")) for name in self.names
@@ -123,6 +124,7 @@ class Network:
                 f"K10: {node} made no key with {peer} within {LIVENESS_S:g} s without faults"
             )
         self.watch.check_stores()
+        self.watch.check_requests()
 
     async def _safety(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -172,6 +174,10 @@ class Network:
             await trio.sleep(rng.expovariate(1.0 / TAKE_S))
             first, second = pair if rng.random() < 0.5 else pair[::-1]
             with suppress(KeyStoreError):
+                shell = self._shells.get(first)
+                if shell is None:
+                    continue
+                await shell.agree(second, 1, allow_simulated=True)
                 key_id = self.watch.take(first, second, None)
                 self.note(first, f"delivers {key_id}")
                 await trio.sleep(rng.expovariate(1.0))
@@ -182,7 +188,12 @@ class Network:
         await Charles(self._relay_config(), base, telemetry, life).run()
 
     async def _user(self, life: Life, base: Path, telemetry: Telemetry) -> None:
-        await EndpointNode(self._user_config(life.node), base, telemetry, life).run()
+        shell = EndpointNode(self._user_config(life.node), base, telemetry, life)
+        self._shells[life.node] = shell
+        try:
+            await shell.run()
+        finally:
+            del self._shells[life.node]
 
     def _relay_config(self) -> CharlesConfig:
         return CharlesConfig(

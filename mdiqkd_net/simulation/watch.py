@@ -1,6 +1,6 @@
 """What must be true whatever goes wrong, checked while a simulated network runs.
 
-The numbers K1 to K11 are those of docs/explanation/simulation.md. Stores are read from the nodes'
+The numbers K1 to K12 are those of docs/explanation/simulation.md. Stores are read from the nodes'
 own files by the store's own code; frames are read where they leave a node.
 """
 
@@ -13,6 +13,7 @@ from mdiqkd_net.errors import KeyStoreError
 from mdiqkd_net.keys.pads import describe
 from mdiqkd_net.keys.records import KEY_SIZE_BITS
 from mdiqkd_net.keys.store import KeyStore
+from mdiqkd_net.protocol.handout import Owner
 from mdiqkd_net.wire.codec import CAPS, decode
 from mdiqkd_net.wire.frames import Frame, FrameReader
 from mdiqkd_net.wire.messages import BlockOpen, Gate, Message, Prepare, Sift
@@ -77,11 +78,33 @@ class Watch:
             key = store.take(peer, key_id=wanted, allow_simulated=True)
         if (node, key.key_id) in self._delivered:
             self._violated("K1", f"{node} delivers key {key.key_id} twice")
+        if wanted is None:
+            self._check_twin(node, peer, key.key_id)
         with key.value as secret:
             value = self._delivered[node, key.key_id] = bytes(secret.view)
         if self._delivered.get((peer, key.key_id), value) != value:
             self._violated("K2", f"{node} and {peer} deliver different values of {key.key_id}")
         return key.key_id
+
+    def check_requests(self) -> None:
+        """Every request for keys has come to its end; for when all users have met in peace."""
+        for node, peer in (ends for pair in self._pairs for ends in (pair, pair[::-1])):
+            try:
+                with KeyStore.open(self._files(node) / STORE, create=False) as store:
+                    requests = store.open_requests(peer)
+            except KeyStoreError:
+                continue  # `check_stores` tells
+            waiting = [r for r in requests if r.phase is not Owner.ASSIGNED]
+            for request in waiting:
+                name = request.request.hex()[:8]
+                self._violated("K12", f"{node} leaves request {name} {request.phase.value}")
+
+    def _check_twin(self, node: str, peer: str, key_id: str) -> None:
+        with KeyStore.open(self._files(peer) / STORE, create=False) as store:
+            states = {key.key_id: key.state for key in store.keys(node)}
+        state = states.get(key_id)
+        if state not in ("assigned", "delivered"):
+            self._violated("K12", f"{node} delivers key {key_id}; at {peer} it is {state}")
 
     def check_stores(self) -> None:
         """Compare the stores of all pairs; everything in them is from the disk."""

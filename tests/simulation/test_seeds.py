@@ -8,14 +8,17 @@ import time
 
 import pytest
 import trio
+from commits import offer, prepare
 
 from mdiqkd_net.blocks import SecretKey
 from mdiqkd_net.devices.entropy import SystemEntropy
-from mdiqkd_net.keys import contents, pads
+from mdiqkd_net.keys import contents, handouts, pads
 from mdiqkd_net.keys.pads import PadFile
 from mdiqkd_net.keys.records import BlockMeta
 from mdiqkd_net.keys.store import KeyStore
+from mdiqkd_net.protocol.effects import HandStep
 from mdiqkd_net.protocol.endpoint import Endpoint
+from mdiqkd_net.protocol.handing import Handouts
 from mdiqkd_net.protocol.leases import WINDOW
 from mdiqkd_net.runtime.pair import Pair
 from mdiqkd_net.secret import SecretBuffer
@@ -27,6 +30,7 @@ from mdiqkd_net.wire import bulk
 from mdiqkd_net.wire import messages as m
 from mdiqkd_net.wire.codec import encode
 from mdiqkd_net.wire.frames import Sequencer
+from mdiqkd_net.wire.messages import KeyAssigned
 
 HARSH = ("crash", "torn", "cut", "stall", "crumble")
 
@@ -132,6 +136,21 @@ def test_keys_that_are_delivered_and_stay(monkeypatch):
     find({"K1"})
 
 
+def test_keys_that_the_other_user_has_not_set_aside(monkeypatch):
+    monkeypatch.setitem(handouts._STEPS, HandStep.ASSIGN, lambda *_: None)
+    find({"K12"})
+
+
+def test_requests_that_have_no_end(monkeypatch):
+    whole = Handouts.receive
+
+    def deaf(core, message):
+        return [] if isinstance(message, KeyAssigned) else whole(core, message)
+
+    monkeypatch.setattr(Handouts, "receive", deaf)
+    find({"K12"})
+
+
 def test_keys_that_differ(monkeypatch):
     whole = KeyStore.prepare
 
@@ -194,12 +213,12 @@ def test_keys_of_an_aborted_block_that_are_offered(tmp_path):
     watch = Watch([("alice", "bob")], lambda node: tmp_path / node)
     (tmp_path / "alice").mkdir()
     with KeyStore.open(tmp_path / "alice" / STORE) as store:
-        store.hold(meta, SecretKey(block_id, 256, "simulated", SecretBuffer(32)))
+        prepare(store, meta, SecretKey(block_id, 256, "simulated", SecretBuffer(32)))
         ended = {"users": ["alice", "bob"], "block_id": block_id.hex()}
         watch.reported("alice", "block.aborted", ended)
         watch.check_stores()
         assert watch.violations == []
-        store.release(block_id)
+        offer(store, block_id)
     watch.check_stores()
     assert [v for v in watch.violations if v.startswith("K11: alice offers")]
 
