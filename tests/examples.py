@@ -25,6 +25,8 @@ EXAMPLES = [
         seen=b"",
         versions=[1],
     ),
+    m.Ping(n=3),
+    m.Pong(n=3),
     m.Error(code=0x0301),
     m.PairRequest(n_pulses=10**12, peer="bob", request=1),
     m.Credit(n_bytes=1 << 20),

@@ -17,7 +17,7 @@ from mdiqkd_net.protocol.correspondence import Correspondence
 from mdiqkd_net.protocol.handshake import RoleName, greet
 from mdiqkd_net.wire.codec import CAPS, decode, encode
 from mdiqkd_net.wire.frames import Frame, FrameReader, Sequencer
-from mdiqkd_net.wire.messages import Error, Hello, Message
+from mdiqkd_net.wire.messages import Error, Hello, Message, Ping, Pong
 
 M = TypeVar("M", bound=Message)
 
@@ -107,17 +107,26 @@ class Peer:
             await self.send(frame.raw)
 
     async def next(self, within_s: float | None = None) -> Frame | None:
-        """The next frame; None once the link has ended.
+        """The next frame that is no sign of life; None once the link has ended.
 
         Raises:
             trio.TooSlowError: Nothing came.
             Broken: Bytes that are no frame.
         """
         with trio.fail_after(self._deadlines.reaction_s if within_s is None else within_s):
-            while not self._arrived:
-                if self.ended or not await self._receive():
-                    return None
-        return self._arrived.popleft()
+            while True:
+                while not self._arrived:
+                    if self.ended or not await self._receive():
+                        return None
+                frame = self._arrived.popleft()
+                if frame.kind != Ping.TYPE:
+                    return frame
+                await self._show_life(frame)
+
+    async def _show_life(self, frame: Frame) -> None:
+        ping = self.read(frame)
+        assert isinstance(ping, Ping)  # noqa: S101  # by its type
+        await self.tell(Pong(n=ping.n))
 
     async def _receive(self) -> bool:
         try:

@@ -29,7 +29,7 @@ from mdiqkd_net.protocol.effects import (
 from mdiqkd_net.protocol.ids import ordered
 from mdiqkd_net.protocol.states import RELAY_MOVES, WRONG_STATE, RelayState
 from mdiqkd_net.wire.codec import decode, encode
-from mdiqkd_net.wire.frames import Frame, Sequencer
+from mdiqkd_net.wire.frames import SPENT_FRAMES, Frame, Sequencer
 from mdiqkd_net.wire.messages import (
     Announcement,
     Credit,
@@ -182,6 +182,8 @@ class Relay:
         current = self._session
         if current is None or current.ready.session != session:
             return []  # a session that was aborted while the device was at work
+        if current.announcer.n_batches >= SPENT_FRAMES:
+            return self._abort(QUOTA)  # its stream has no numbers for more
         batch = current.announcer.announce(block)
         effects = self._to_both(current, batch)
         elapsed = block.segment * current.ready.segment_pulses + block.n_elapsed

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mdiqkd_net.blocks import ClickBlock
 from mdiqkd_net.errors import DeviceError, LocalProtocolError, RemoteProtocolError, WireError
-from mdiqkd_net.protocol.correspondence import LINK_LOST, Correspondence
+from mdiqkd_net.protocol.correspondence import Correspondence
 from mdiqkd_net.protocol.effects import (
     AwaitArmed,
     AwaitReturn,
@@ -26,7 +26,7 @@ from mdiqkd_net.protocol.handshake import Expected, RoleName
 from mdiqkd_net.protocol.relay import Relay
 from mdiqkd_net.runtime.accepting import accept
 from mdiqkd_net.runtime.config import CharlesConfig
-from mdiqkd_net.runtime.link import Link, told
+from mdiqkd_net.runtime.link import Link, is_breach, told
 from mdiqkd_net.runtime.optical import LightPlane
 from mdiqkd_net.runtime.world import World
 from mdiqkd_net.telemetry.events import Telemetry
@@ -119,6 +119,7 @@ class Charles:
                         correspond=correspond,
                         serve=serve,
                         report=self._telemetry.emit,
+                        limits=config.limits,
                     )
                 )
 
@@ -129,7 +130,7 @@ class Charles:
             while frame := await link.next_frame():
                 await self._do(nursery, partial(self._hear, link, frame))
         except (RemoteProtocolError, WireError) as error:
-            if told(error) != LINK_LOST:
+            if is_breach(told(error)):
                 link.break_off()
             raise
         finally:

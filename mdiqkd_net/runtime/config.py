@@ -18,6 +18,7 @@ from mdiqkd_net.params import (
     check_bins,
 )
 from mdiqkd_net.physics.levels import check_level
+from mdiqkd_net.runtime.limits import Limits
 from mdiqkd_net.structs import parse_toml
 
 NodeId = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,31}\Z")]
@@ -76,6 +77,7 @@ class CharlesConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     device: SimulatedDevice
     pulse_rate_hz: Annotated[int, Meta(ge=1, le=10**11)] = 10**9
     segment_pulses: Annotated[int, Meta(ge=1, le=2**40)] = 2 * 10**9
+    limits: Limits = Limits()
 
     def __post_init__(self) -> None:
         try:
@@ -151,7 +153,8 @@ class EndpointConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     entropy: SystemEntropyConfig | FileEntropyConfig | DeviceEntropyConfig = SystemEntropyConfig()
     """Of this user's choices, hashes and seeds. Handshakes use the system's always."""
     patience_s: Annotated[float, Meta(gt=0.0, le=86400.0)] = 60.0
-    """How long a silent peer is waited for."""
+    """How long silence is waited out; must be longer than the relay takes for a segment."""
+    limits: Limits = Limits()
 
 
 Config = TypeVar("Config", bound=Struct)

@@ -12,7 +12,9 @@ from typing import Final, Literal, get_args
 
 from mdiqkd_net.errors import ConfigError
 
-Step = Literal["begin", "hold", "commit", "confirm", "abort", "burn", "freeze"]
+Step = Literal[
+    "begin", "hold", "commit", "confirm", "abort", "burn", "freeze", "grant", "lease", "tag"
+]
 """Durable steps of a node."""
 
 CRASH_AT: Final = "MDIQKD_CRASH_AT"

@@ -29,7 +29,7 @@ from mdiqkd_net.runtime.config import (
     SystemEntropyConfig,
 )
 from mdiqkd_net.runtime.designs import analysis_of, frozen_path
-from mdiqkd_net.runtime.link import Link, is_final, secure, told
+from mdiqkd_net.runtime.link import Link, is_breach, is_final, secure, told
 from mdiqkd_net.runtime.optical import Transmitter
 from mdiqkd_net.runtime.pair import Pair
 from mdiqkd_net.runtime.world import Credentials, World
@@ -98,7 +98,7 @@ class RelayLink:
             violation, self._violation = self._violation, None
             if violation is not None:
                 raise violation from None
-            if told(error) != LINK_LOST:
+            if is_breach(told(error)):
                 self.correspondence.break_off()
             raise
         finally:
@@ -200,6 +200,7 @@ class EndpointNode:
                     correspond=self._correspond,
                     serve=self._serve_peer,
                     report=self._telemetry.emit,
+                    limits=config.limits,
                 )
             )
             nursery.start_soon(self._keep_relay, credentials, relay)
@@ -307,6 +308,7 @@ class EndpointNode:
                     entropy=self._world.entropy,
                     correspond=correspond,
                     server_side=False,
+                    limits=self._config.limits,
                 )
             except (ProtocolError, WireError) as error:
                 ended = error
@@ -318,7 +320,7 @@ class EndpointNode:
                 if away_since - began > STEADY_S:
                     wait_s, n_broken = RECONNECT_S, 0
             code = told(ended)
-            n_broken += code != LINK_LOST
+            n_broken += is_breach(code)
             if is_final(code) or n_broken > MAX_VIOLATIONS:
                 raise RemoteProtocolError(f"{key} ({address}): {ended}", code) from None
             # Back-off with full jitter, so that a network that comes back is not stormed.

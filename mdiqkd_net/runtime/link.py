@@ -1,5 +1,7 @@
 """One authenticated connection: TLS, greeting, frames in, frames out."""
 
+import contextlib
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -9,16 +11,23 @@ import trio
 from mdiqkd_net.errors import RemoteProtocolError, WireError
 from mdiqkd_net.protocol.correspondence import LINK_LOST, Correspondence
 from mdiqkd_net.protocol.handshake import BAD_IDENTITY, Expected, RoleName, greet, welcome
+from mdiqkd_net.runtime.limits import BUSY, LIMITS, QUOTA, Limits, Pace
 from mdiqkd_net.runtime.secure import NotTrustedError
 from mdiqkd_net.runtime.world import Channel, Credentials
 from mdiqkd_net.wire.codec import CAPS, decode, encode
 from mdiqkd_net.wire.frames import Frame, FrameReader, Sequencer
-from mdiqkd_net.wire.messages import Error, Hello, Message
+from mdiqkd_net.wire.messages import Error, Hello, Message, Ping, Pong
 
-HANDSHAKE_S: Final = 10.0
 LOCAL_REASON: Final = 0x0503
 HIGH_WATER_BYTES: Final = 8 << 20
 """Who makes data faster than the link takes it waits in `drained` above this."""
+
+PING_AFTER_S: Final = 15.0
+"""How long a link may be silent before the other side is asked whether it is there."""
+
+LOST_AFTER_S: Final = 45.0
+"""How long a link may be silent before it is taken for lost: the other side is gone without a word,
+as after a power cut or behind a firewall that has forgotten the connection."""
 
 
 class RefusedError(RemoteProtocolError):
@@ -41,6 +50,11 @@ def is_final(code: int) -> bool:
     return code >> 8 == 2
 
 
+def is_breach(code: int) -> bool:
+    """Whether one side broke the protocol; else nobody did, and streams above 0 may go on."""
+    return code not in (LINK_LOST, BUSY)
+
+
 class Link:
     """Frames to and from one node. One task reads, one writes; anybody may queue.
 
@@ -48,27 +62,51 @@ class Link:
     correspondence with the node, of which this is one connection.
     """
 
-    def __init__(self, stream: Channel, node: str, correspondence: Correspondence) -> None:
+    def __init__(
+        self,
+        stream: Channel,
+        node: str,
+        correspondence: Correspondence,
+        limits: Limits = LIMITS,
+    ) -> None:
         self._stream = stream
         self.node = node
+        self._limits = limits
         self.sequencer = Sequencer()
         self._correspondence = correspondence
         self._hellos: tuple[Hello, Hello, int] | None = None
-        self._reader = FrameReader(CAPS)
+        self._reader = FrameReader(CAPS, first=(Hello.TYPE, Error.TYPE))
         self._arrived: deque[Frame] = deque()
+        self._waited_s = 0.0
+        self._pace = Pace(limits.frames_per_s, limits.frames_at_once, trio.current_time)
+        self._writing = trio.CancelScope()
+        self._why_given_up = ""
         self._queue, self._to_send = trio.open_memory_channel[bytes](float("inf"))
         self._pending = 0
         self._is_closed = False
+        self._n_pings = 0
         self._waiting = trio.lowlevel.ParkingLot()
         self.n_bytes = 0
+        self.when_slowed: Callable[[], None] | None = None
 
     def send(self, data: bytes) -> None:
-        """Queue bytes for the writer; never waits. Lost if the connection is closed."""
+        """Queue bytes for the writer; never waits. Lost if the connection is closed.
+
+        The connection ends when too much waits for the peer, and when stream 0 has no numbers left.
+        """
         if self._is_closed:
             return
         self._pending += len(data)
+        if self._pending > self._limits.queued_bytes:
+            self._give_up(
+                f"does not take in what is sent: {self._pending} bytes wait; allowed: "
+                f"{self._limits.queued_bytes}"
+            )
+            return
         self.n_bytes += len(data)
         self._queue.send_nowait(data)
+        if self.sequencer.is_spent:
+            self._give_up("stays, but another connection must come: stream 0 is out of numbers")
 
     def tell(self, message: Message) -> int:
         """Seal and queue a message on stream 0; returns its length in bytes."""
@@ -79,11 +117,12 @@ class Link:
     def accept(self, frame: Frame) -> bool:
         """Count a frame in its stream; False for one that came before, on another connection.
 
+        Frames of stream 0 have been counted as they were read.
+
         Raises:
             WireError: It is out of sequence.
         """
-        sequencer = self._correspondence.sequencer if frame.stream else self.sequencer
-        return sequencer.accept(frame)
+        return not frame.stream or self._correspondence.sequencer.accept(frame)
 
     def take_up(self) -> bool:
         """Begin to use the connection: queue what the other side has not got of earlier ones.
@@ -92,9 +131,12 @@ class Link:
             Whether both sides go on where they broke off; else all streams start anew.
 
         Raises:
-            RemoteProtocolError: Another connection to the node was taken up in the meantime.
+            RemoteProtocolError: Another connection to the node was taken up in the meantime, or
+                this one is closed.
         """
         assert self._hellos is not None  # noqa: S101  # `greet` comes first
+        if self._is_closed:
+            raise self._lost()
         kept, frames = self._correspondence.meet(*self._hellos)
         for frame in frames:
             self.send(frame.raw)
@@ -109,34 +151,62 @@ class Link:
         """Be the task that writes.
 
         Raises:
-            RemoteProtocolError: The connection is gone.
+            RemoteProtocolError: The connection is gone or given up, or the peer is too slow.
         """
-        async for data in self._to_send:
-            try:
-                await self._stream.send_all(data)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                raise self._lost() from None
-            self._pending -= len(data)
-            self._waiting.unpark_all()
+        with self._writing:
+            async for data in self._to_send:
+                self._writing.deadline = trio.current_time() + self._limits.written_s(len(data))
+                try:
+                    await self._stream.send_all(data)
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    raise self._lost() from None
+                self._writing.deadline = math.inf
+                self._pending -= len(data)
+                self._waiting.unpark_all()
+        if self._writing.cancelled_caught:
+            why = self._why_given_up or (
+                f"does not take in what is sent: {self._pending} bytes wait; allowed: "
+                f"{self._limits.write_s:g} s and {self._limits.bytes_per_s:g} bytes/s"
+            )
+            raise RemoteProtocolError(f"{self.node} {why}", LINK_LOST)
 
     async def next_frame(self) -> Frame | None:
         """Wait for the next frame; None when the peer closes between frames. One task reads.
 
+        Signs of life (spec 4.6) are dealt with here.
+
         Raises:
-            RemoteProtocolError: The connection is gone, or the peer refuses us.
-            WireError: Bytes that are no frame.
+            RemoteProtocolError: The connection is gone or too slow, the peer refuses us, or it
+                sends too much that we do not know.
+            WireError: Bytes that are no frame, or stream 0 is out of sequence.
         """
+        while frame := await self._next_of_any_kind():
+            if frame.stream == 0:
+                self.sequencer.accept(frame)
+            if frame.kind == Error.TYPE:
+                raise self._refused(frame)
+            if frame.kind not in (Ping.TYPE, Pong.TYPE) or self._hellos is None:
+                return frame
+            message = decode(frame)
+            # Who has that much on its way to the other side shows that it is there.
+            if isinstance(message, Ping) and self._pending < HIGH_WATER_BYTES:
+                self.tell(Pong(n=message.n))
+        return None
+
+    async def _next_of_any_kind(self) -> Frame | None:
         while not self._arrived:
             data = await self._receive()
             if not data:
                 if self._reader.mid_frame:
                     raise self._lost()
                 return None
+            n_ignored = self._reader.n_ignored
             self._arrived.extend(self._reader.receive_data(data))
-        frame = self._arrived.popleft()
-        if frame.kind == Error.TYPE:
-            raise self._refused(frame)
-        return frame
+            n_frames = len(self._arrived) + self._reader.n_ignored - n_ignored
+            if n_frames:
+                self._waited_s = 0.0
+                await self._keep_pace(n_frames)
+        return self._arrived.popleft()
 
     async def refuse(self, code: int) -> None:
         """Tell the peer why it is refused, in a code, and close."""
@@ -176,7 +246,6 @@ class Link:
             first = await self.next_frame()
             if first is None:
                 raise self._lost()
-            self.sequencer.accept(first)
             theirs = welcome(first, self.node, expected)
         except (RemoteProtocolError, WireError) as error:
             if error.abort_code != LINK_LOST:
@@ -185,13 +254,66 @@ class Link:
             raise
         self._hellos = ours, theirs, n_meetings
 
+    async def turn_away(self, code: int) -> None:
+        """Tell the peer why it is refused, and close; in place of `write` and `next_frame`."""
+        raw = self.sequencer.seal(Error.TYPE, encode(Error(code=code))).raw
+        with trio.move_on_after(1.0), contextlib.suppress(trio.BrokenResourceError):
+            await self._stream.send_all(raw)
+        await self.close()
+
     async def _receive(self) -> bytes:
+        with trio.move_on_after(PING_AFTER_S):
+            return await self._receive_now()
+        self._n_pings += 1
+        self.tell(Ping(n=self._n_pings))
+        with trio.move_on_after(LOST_AFTER_S - PING_AFTER_S):
+            return await self._receive_now()
+        raise RemoteProtocolError(f"{self.node} has been silent for {LOST_AFTER_S:g} s", LINK_LOST)
+
+    async def _receive_now(self) -> bytes:
+        """Wait for bytes; not longer than the frame that has begun may take.
+
+        Only the time that we wait counts: while we do not read, the peer cannot be in time.
+        """
+        allowed_s = math.inf
+        if self._reader.mid_frame:
+            allowed_s = self._limits.frame_s(self._reader.begun_bytes)
+        began_s = trio.current_time()
         try:
-            data = await self._stream.receive()
+            with trio.fail_at(began_s + allowed_s - self._waited_s):
+                data = await self._stream.receive()
+        except trio.TooSlowError:
+            raise RemoteProtocolError(
+                f"{self.node} is too slow: found {self._reader.n_held} bytes of a frame after "
+                f"{allowed_s:g} s; allowed: all of it",
+                LINK_LOST,
+            ) from None
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise self._lost() from None
+        finally:
+            if self._reader.mid_frame:
+                self._waited_s += trio.current_time() - began_s
         self.n_bytes += len(data)
         return data
+
+    async def _keep_pace(self, n_frames: int) -> None:
+        limits = self._limits
+        if self._reader.n_ignored > limits.unknown_frames:
+            raise RemoteProtocolError(
+                f"{self.node}: found {self._reader.n_ignored} frames of unknown types; allowed: "
+                f"{limits.unknown_frames}",
+                QUOTA,
+            )
+        wait_s = self._pace.take(n_frames)
+        if wait_s:
+            if self.when_slowed is not None:
+                self.when_slowed()
+                self.when_slowed = None  # once is enough
+            await trio.sleep(wait_s)  # the peer's network holds it back meanwhile
+
+    def _give_up(self, why: str) -> None:
+        self._why_given_up = self._why_given_up or why
+        self._writing.cancel()
 
     def _refused(self, frame: Frame) -> RefusedError:
         message = decode(frame)
@@ -212,6 +334,7 @@ async def secure(
     entropy: Callable[[int], bytes],
     correspond: Callable[[str], Correspondence],
     server_side: bool,
+    limits: Limits = LIMITS,
 ) -> Link:
     """Encryption and greeting on a fresh connection.
 
@@ -222,14 +345,14 @@ async def secure(
         WireError: Not a Hello, or a certificate that names no node.
     """
     try:
-        with trio.fail_after(HANDSHAKE_S):
+        with trio.fail_after(limits.handshake_s):
             channel, other = await credentials.secure(stream, server_side=server_side)
-            link = Link(channel, other, correspond(other))
+            link = Link(channel, other, correspond(other), limits)
             await link.greet(node, role, expected, entropy)
     except BaseException as error:
         await trio.aclose_forcefully(stream)
         if isinstance(error, trio.TooSlowError):
-            why = f"no handshake within {HANDSHAKE_S:g} s"
+            why = f"no handshake within {limits.handshake_s:g} s"
             raise RemoteProtocolError(why, LINK_LOST) from None
         if isinstance(error, trio.BrokenResourceError):
             code = BAD_IDENTITY if isinstance(error, NotTrustedError) else LINK_LOST

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from mdiqkd_net.blocks import ClickBlock, Segment
 from mdiqkd_net.devices import Candidates, LitReceiver, SimulatedReceiver
 from mdiqkd_net.errors import DeviceError, RemoteProtocolError
-from mdiqkd_net.params import Source
+from mdiqkd_net.params import MAX_PULSES, Source
 from mdiqkd_net.physics.drift import ArmDrift
 from mdiqkd_net.physics.pair_optics import Arm, PairOptics, pair_optics
 from mdiqkd_net.protocol.light import SessionLight, peer_source, source_settings
 from mdiqkd_net.runtime.config import SimulatedDevice
+from mdiqkd_net.runtime.limits import QUOTA
 from mdiqkd_net.runtime.link import Link
 from mdiqkd_net.runtime.world import World
 from mdiqkd_net.wire import bulk
@@ -32,6 +33,10 @@ from mdiqkd_net.wire.messages import Light, LightArm, LightAsk
 ARM_S: Final = 10.0
 BATCH: Final = 1 << 17
 """Candidates asked for at once: enough that the cost of a message vanishes."""
+MAX_ASKED: Final = 2 * BATCH
+"""Pulses of a question: those that may click, and the ones before them."""
+MAX_ARMED: Final = 16
+"""Sessions that one transmitter may be armed for."""
 UNKNOWN_SESSION: Final = 0x0302
 
 States = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -84,7 +89,6 @@ class Transmitter:
 
     async def _answer_all(self, link: Link) -> None:
         while frame := await link.next_frame():
-            link.sequencer.accept(frame)
             session, answer = await self._world.in_thread(self._answer, frame)
             self._bytes[session] += len(frame.raw) + link.tell(answer)
             await link.drained()
@@ -99,10 +103,8 @@ class Transmitter:
         if light is None:
             # Our block has ended while the question was on its way: the fiber must not wait.
             return ask.session, Light(session=ask.session, states=bulk.Bulk(n=0, t="u8", v=b""))
-        gaps = bulk.unpack_unsigned(ask.gaps).astype(np.int64)
-        pulses = np.cumsum(gaps + 1) + (ask.base - 1)
         try:
-            states = light.states_at(ask.segment, pulses)
+            states = light.states_at(ask.segment, _asked(ask))
         except ValueError as error:
             raise RemoteProtocolError(f"light link: {error}") from None
         states_sent = bulk.Bulk(n=states.size, t="u8", v=states.tobytes())
@@ -149,10 +151,14 @@ class LightPlane:
         try:
             async with deliver:
                 while frame := await link.next_frame():
-                    link.sequencer.accept(frame)
                     message = decode(frame)
                     if isinstance(message, LightArm):
                         await self._armed(link.node, message)
+                    elif isinstance(message, Light) and message.states.n > MAX_ASKED:
+                        raise RemoteProtocolError(
+                            f"light link: found {message.states.n} states; allowed: {MAX_ASKED}",
+                            QUOTA,
+                        )
                     elif isinstance(message, Light) and message.states.t == "u8":
                         await deliver.send(message)
                     else:
@@ -167,7 +173,11 @@ class LightPlane:
                 self._changed.notify_all()
 
     async def _armed(self, user: str, message: LightArm) -> None:
-        self._sources[message.session, user] = peer_source(message.source)
+        source = peer_source(message.source)
+        armed = [key for key in self._sources if key[1] == user]
+        if len(armed) >= MAX_ARMED:
+            del self._sources[armed[0]]  # sessions end; who arms for so many has forgotten it
+        self._sources[message.session, user] = source
         async with self._changed:
             self._changed.notify_all()
 
@@ -272,6 +282,25 @@ class LightPlane:
         if link is None:
             raise DeviceError(f"the transmitter of {user} went away")
         return link
+
+
+def _asked(ask: LightAsk) -> NDArray[np.int64]:
+    """The pulses of a question, shape (n,), strictly increasing.
+
+    Raises:
+        ValueError: More of them than a question may name, or numbers that no block has.
+        WireError: Malformed gaps.
+    """
+    gaps = bulk.unpack_unsigned(ask.gaps)
+    if gaps.size > MAX_ASKED:
+        raise ValueError(f"question: found {gaps.size} pulses; allowed: {MAX_ASKED}")
+    # Each of these is below 2^50 and there are at most 2^18, so that no sum leaves int64.
+    largest = max(ask.base, int(gaps.max()) if gaps.size else 0)
+    if largest < MAX_PULSES:
+        pulses: NDArray[np.int64] = np.cumsum(gaps.astype(np.int64) + 1) + (ask.base - 1)
+        if not pulses.size or (largest := int(pulses[-1])) < MAX_PULSES:
+            return pulses
+    raise ValueError(f"question: found pulse or gap {largest}; allowed: below {MAX_PULSES}")
 
 
 def _question(session: bytes, candidates: Candidates) -> bytes:

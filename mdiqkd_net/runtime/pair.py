@@ -51,16 +51,22 @@ from mdiqkd_net.runtime.crashing import Step
 from mdiqkd_net.runtime.designs import store_digest
 from mdiqkd_net.runtime.link import Link, RefusedError, is_final, told
 from mdiqkd_net.runtime.optical import Transmitter
+from mdiqkd_net.runtime.pads import SteppedPads
 from mdiqkd_net.runtime.world import World, durably
 from mdiqkd_net.wire.frames import Frame
 from mdiqkd_net.wire.messages import Message
 
-INBOX_SIZE: Final = 64
+INBOX_SIZE: Final = 16
+"""Frames that wait for a core, each of 4 MiB at most."""
 MAX_VIOLATIONS: Final = 3
 """Times that a peer may break the protocol before nothing more is tried with it."""
 
-_RELAYS_TURN: Final = (State.COLLECTING, State.ABORTED, State.DONE)
-"""While the relay measures, or other pairs have their turn, silence is no fault of the peer."""
+_RELAYS_TURN: Final = (State.ABORTED, State.DONE)
+"""While other pairs have their turn at the relay, silence is nobody's fault."""
+
+_FED_BY_RELAY: Final = (State.OPENING, State.COLLECTING, State.EARLY_GATE, State.CLOSED)
+"""In silence the relay may be keeping something back, from us or from the peer. So nobody is to
+blame: the block ends, and the next one gets its chance."""
 
 _SETTLE_STEPS: Final[Mapping[Phase, Step]] = {
     Phase.COMMITTED: "commit",
@@ -169,7 +175,7 @@ class Pair:
         self._core = Endpoint(
             plan,
             sequencer=self.correspondence.sequencer,
-            pads=pads,
+            pads=SteppedPads(pads, world),
             records=_Records(store, peer.node),
             entropy=entropy,
             now_s=lambda: self._heard_at,  # cores run in threads, where trio has no time
@@ -186,6 +192,7 @@ class Pair:
         self._n_ended = 0
         self._n_keys = 0
         self._n_violations = 0
+        self._runs = False
         self.done = trio.Event()
         self.failure = ""
 
@@ -219,8 +226,9 @@ class Pair:
         await self._queue(_FromRelay(frame))
 
     async def relay_linked(self, *, kept: bool) -> None:
-        """There is a new link to the relay."""
-        await self._queue(_RelayLinked(kept))
+        """There is a new link to the relay; of no interest before anything was asked of it."""
+        if self._runs:
+            await self._queue(_RelayLinked(kept))
 
     async def _queue(self, event: _Event) -> None:
         # A pair that has failed must not hold up the links that it shares with others.
@@ -239,6 +247,7 @@ class Pair:
 
     async def run(self) -> None:
         """Make the configured blocks, and answer the peer for as long as it has questions."""
+        self._runs = True
         with self._to_handle:
             while not self.failure:
                 event = None
@@ -247,7 +256,7 @@ class Pair:
                 if event is not None:
                     await self._handle(event)
                 elif not self.failure:
-                    self.failure = self._overdue()
+                    await self._lose_patience()
             await self._give_up()
 
     def _deadline(self) -> float:
@@ -258,14 +267,21 @@ class Pair:
             since = min(since, self._heard_at)
         return since + self._config.patience_s
 
-    def _overdue(self) -> str:
-        patience_s = self._config.patience_s
+    async def _lose_patience(self) -> None:
+        patience_s, block = self._config.patience_s, self._core.block
+        state = block.state if block else State.OPENING
         if self._link is None:
-            return f"{self._peer.node} did not connect within {patience_s:g} s"
-        if self._relay.away_since < math.inf:
-            return f"the relay has been away for {patience_s:g} s"
-        state = self._core.block.state.value if self._core.block else "opening"
-        return f"{self._peer.node} has been silent for {patience_s:g} s in state {state}"
+            self.failure = f"{self._peer.node} did not connect within {patience_s:g} s"
+        elif self._relay.away_since < math.inf:
+            self.failure = f"the relay has been away for {patience_s:g} s"
+        elif state in _FED_BY_RELAY:
+            self._heard_at = trio.current_time()
+            why = f"neither the relay nor {self._peer.node} has said anything for {patience_s:g} s"
+            await self._perform(self._core.abort(f"{why} in state {state.value}"))
+        else:
+            self.failure = (
+                f"{self._peer.node} has been silent for {patience_s:g} s in state {state.value}"
+            )
 
     def _waits_for_relay(self) -> bool:
         return self._core.block is None or self._core.block.state in _RELAYS_TURN
@@ -281,6 +297,7 @@ class Pair:
                 self._peer_bytes += len(frame.raw)
                 await self._hear_peer(link, frame)
             case _FromRelay(frame=frame):
+                self._heard_at = trio.current_time()
                 try:
                     await self._compute(partial(self._core.receive_relay, frame))
                 except (ProtocolError, WireError) as error:
@@ -300,8 +317,7 @@ class Pair:
 
     async def _hear_peer(self, link: Link, frame: Frame) -> None:
         try:
-            if link.accept(frame) if frame.stream == 0 else True:
-                await self._compute(partial(self._core.receive_peer, frame))
+            await self._compute(partial(self._core.receive_peer, frame))
         except AuthenticationError as error:
             self._report("tag.failed", {"users": list(self._core.users)})
             await link.refuse(error.abort_code)

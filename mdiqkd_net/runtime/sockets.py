@@ -1,16 +1,17 @@
 """Where nodes listen and whom they dial."""
 
 import errno
+import ipaddress
 import math
 import socket
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 
 import trio
 
 from mdiqkd_net.errors import ConfigError, RemoteProtocolError
 
-BACKLOG: Final = 64
+BACKLOG: Final = 256
 RETRY_S: Final = 0.1
 MAX_RETRY_S: Final = 2.0
 UNREACHABLE: Final = 0x0404
@@ -74,6 +75,30 @@ def address_of(listener: trio.SocketListener) -> str:
     """Where a listener listens, as HOST:PORT."""
     host, port = listener.socket.getsockname()[:2]
     return f"{host}:{port}"
+
+
+def remote_host(stream: trio.abc.Stream) -> str:
+    """Where a stream comes from, for counting; nothing if that is no place of the internet."""
+    if not isinstance(stream, trio.SocketStream):
+        return ""
+    try:
+        return host_of(stream.socket.getpeername())
+    except OSError:  # gone already
+        return ""
+
+
+def host_of(peer: Any) -> str:
+    """What counts as one address of a peer's: an IPv4 address, or an IPv6 network of 64 bits."""
+    try:
+        host = ipaddress.ip_address(peer[0].partition("%")[0])
+    except (IndexError, ValueError):
+        return ""
+    if isinstance(host, ipaddress.IPv4Address):
+        return str(host)
+    if host.ipv4_mapped is not None:
+        return str(host.ipv4_mapped)
+    # Whoever has one address of such a network has 2^64 of them.
+    return str(ipaddress.ip_network((host, 64), strict=False))
 
 
 async def connect(address: str, key: str) -> trio.SocketStream:

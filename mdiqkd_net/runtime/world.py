@@ -91,15 +91,17 @@ class World(Protocol):
         """A crash point is passed, one of `crash_points()`; any thread may say so."""
 
 
+def between_points(world: World, step: Step, work: Callable[..., T], *args: object) -> T:
+    """Do a durable step, between its crash points."""
+    world.reach(f"{step}.before")
+    result = work(*args)
+    world.reach(f"{step}.after")
+    return result
+
+
 async def durably(world: World, step: Step, work: Callable[..., object], *args: object) -> None:
     """Do a durable step in a thread, between its crash points."""
-
-    def between_points() -> None:
-        world.reach(f"{step}.before")
-        work(*args)
-        world.reach(f"{step}.after")
-
-    await world.in_thread(between_points)
+    await world.in_thread(between_points, world, step, work, *args)
 
 
 @dataclass(frozen=True, slots=True)

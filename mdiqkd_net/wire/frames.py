@@ -5,7 +5,7 @@ The header lets a receiver refuse by type, size and sequence number before it al
 
 import struct
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Final
@@ -19,10 +19,16 @@ MAX_BODY_BYTES: Final = 4 << 20
 CRITICAL: Final = 0x8000
 MAX_STREAMS: Final = 4
 """Streams between two nodes that survive a lost connection."""
+MAX_FRAMES: Final = 2**32 - 1
+"""Of one stream in one direction, so that SEQ and ACK hold their numbers."""
+SPENT_FRAMES: Final = MAX_FRAMES - 2**16
+"""When so many frames went on stream 0, it is time for another connection."""
 UNKNOWN_BODY_BYTES: Final = 64 << 10
 """What an unknown frame that may be ignored is allowed to hold."""
 
 BAD_HEADER, TOO_LARGE, NOT_CANONICAL, SCHEMA, BAD_SEQUENCE, UNKNOWN_CRITICAL = range(0x0101, 0x0107)
+
+NOT_GREETED: Final = 0x0301
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +58,17 @@ class Frame:
 class FrameReader:
     """Cut a byte stream into frames; knows nothing of sockets or of messages.
 
+    It holds one incomplete frame and what came with its last bytes, and makes room for a body only
+    as it comes.
+
     Args:
         caps: Largest body of each known type, in bytes.
+        first: Those that may come first; any if there are none.
     """
 
-    def __init__(self, caps: Mapping[int, int]) -> None:
+    def __init__(self, caps: Mapping[int, int], first: Collection[int] = ()) -> None:
         self._caps = caps
+        self._first = first
         self._buffer = bytearray()
         self.n_ignored = 0
 
@@ -78,6 +89,7 @@ class FrameReader:
             with memoryview(self._buffer) as view:
                 raw = bytes(view[:end])
             del self._buffer[:end]
+            self._first = ()
             if kind in self._caps:
                 frames.append(Frame(kind, stream, seq, ack, raw))
             else:
@@ -89,6 +101,17 @@ class FrameReader:
         """Whether the stream stopped inside a frame."""
         return bool(self._buffer)
 
+    @property
+    def begun_bytes(self) -> int:
+        """The body of the frame that has begun; 0 before its header is whole."""
+        whole = len(self._buffer) >= HEADER_BYTES
+        return int(HEADER.unpack_from(self._buffer)[0]) if whole else 0
+
+    @property
+    def n_held(self) -> int:
+        """Bytes of the frame that has begun."""
+        return len(self._buffer)
+
     def _check(self, length: int, kind: int, version: int, flags: int) -> None:
         if version != WIRE_VERSION:
             raise WireError(f"frame version: found {version}; allowed: {WIRE_VERSION}", BAD_HEADER)
@@ -96,6 +119,10 @@ class FrameReader:
             raise WireError(f"frame flags: found {flags:#04x}; allowed: 0", BAD_HEADER)
         if kind not in self._caps and kind & CRITICAL:
             raise WireError(f"frame type {kind:#06x} is unknown and critical", UNKNOWN_CRITICAL)
+        if self._first and kind not in self._first:
+            raise WireError(
+                f"first frame: found type {kind:#06x}; allowed: a greeting", NOT_GREETED
+            )
         cap = self._caps.get(kind, UNKNOWN_BODY_BYTES)
         if length > cap:
             raise WireError(
@@ -118,8 +145,16 @@ class Sequencer:
         self._n_kept = 0
 
     def seal(self, kind: int, body: bytes, stream: int = 0) -> Frame:
-        """Make the next frame of `stream`."""
+        """Make the next frame of `stream`.
+
+        Raises:
+            WireError: The stream has had all its numbers.
+        """
         seq = self._sent.get(stream, 0)
+        if seq >= MAX_FRAMES:
+            raise WireError(
+                f"stream {stream}: found {seq} frames sent; allowed: {MAX_FRAMES}", BAD_SEQUENCE
+            )
         ack = self._received.get(stream, 0)
         self._sent[stream] = seq + 1
         header = HEADER.pack(len(body), kind, WIRE_VERSION, 0, stream, seq, ack)
@@ -130,11 +165,16 @@ class Sequencer:
             self._n_kept += 1
         return frame
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether stream 0, which ends with its connection, is about to run out of numbers."""
+        return self._sent.get(0, 0) >= SPENT_FRAMES
+
     def accept(self, frame: Frame) -> bool:
         """Count a received frame; False for one that came before, over an earlier connection.
 
         Raises:
-            WireError: A frame is missing, or acknowledges what was never sent.
+            WireError: A frame is missing or one too many, or acknowledges what was never sent.
         """
         expected = self._received.get(frame.stream, 0)
         if frame.seq < expected and frame.stream:
@@ -142,6 +182,11 @@ class Sequencer:
         if frame.seq != expected:
             raise WireError(
                 f"stream {frame.stream}: found frame {frame.seq}; allowed: {expected}",
+                BAD_SEQUENCE,
+            )
+        if expected >= MAX_FRAMES:
+            raise WireError(
+                f"stream {frame.stream}: found frame {frame.seq}; allowed: {MAX_FRAMES} frames",
                 BAD_SEQUENCE,
             )
         if frame.ack > self._sent.get(frame.stream, 0):

@@ -56,6 +56,24 @@ class Hello(Message, frozen=True):
     versions: Annotated[list[Code], Meta(min_length=1, max_length=16)]
 
 
+class Ping(Message, frozen=True):
+    """Either side of any link: a question whether the other one is there (spec 4.6)."""
+
+    TYPE: ClassVar[int] = 0x0003
+    CAP: ClassVar[int] = 64
+
+    n: Natural
+
+
+class Pong(Message, frozen=True):
+    """The answer to `Ping`, with its number (spec 4.6)."""
+
+    TYPE: ClassVar[int] = 0x0004
+    CAP: ClassVar[int] = 64
+
+    n: Natural
+
+
 class Error(Message, frozen=True):
     """The sender refuses something and closes the link; codes in spec 10."""
 

@@ -14,7 +14,7 @@ from mdiqkd_net.conformance.relay import RELAY_CASES
 from mdiqkd_net.conformance.relay.harness import RelayHarness
 from mdiqkd_net.errors import MdiqkdError
 from mdiqkd_net.params import Fiber
-from mdiqkd_net.runtime import charles, link
+from mdiqkd_net.runtime import charles
 from mdiqkd_net.runtime import endpoint as runtime_endpoint
 from mdiqkd_net.runtime.config import (
     CharlesConfig,
@@ -25,12 +25,15 @@ from mdiqkd_net.runtime.config import (
     Tls,
 )
 from mdiqkd_net.runtime.endpoint import EndpointNode
+from mdiqkd_net.runtime.limits import Limits
 from mdiqkd_net.runtime.world import RealWorld
 from mdiqkd_net.telemetry.events import Telemetry
 
 SCALE = 0.3
 FIBER = Fiber(length_km=0.0, attenuation_db_per_km=0.2, insertion_loss_db=1.55)
 N_PULSES = 60_000
+LIMITS = Limits()
+"""Of relays in virtual time."""
 WAIT = ("CT-RL-S-10", "CT-RL-S-11", "CT-RL-X-01", "CT-RL-X-03", "CT-RL-X-04")
 """Cases that wait for a deadline of the node to pass; played in virtual time (`quick`)."""
 OVER_TLS = [case for case in RELAY_CASES if case.id not in WAIT]
@@ -51,8 +54,9 @@ def tls_of(directory, node):
     )
 
 
-def relay_config(listen, light_listen, tls):
+def relay_config(listen, light_listen, tls, limits=None):
     return CharlesConfig(
+        limits=limits or LIMITS,
         node="charles",
         listen=listen,
         tls=tls,
@@ -71,12 +75,13 @@ async def relay(directory, monkeypatch, make=charles.Charles):
     """A running relay; the harness for it."""
     monkeypatch.setattr(charles, "ARMING_S", 25 * SCALE)
     monkeypatch.setattr(charles, "RETURN_S", 25 * SCALE)
-    if link.HANDSHAKE_S == 10.0:  # unless that is the defect
-        monkeypatch.setattr(link, "HANDSHAKE_S", 6 * SCALE)
     users, light = (socket.create_server(("127.0.0.1", 0), backlog=64) for _ in range(2))
     places = users.getsockname(), light.getsockname()
     config = relay_config(
-        f"fd://{users.detach()}", f"fd://{light.detach()}", tls_of(directory, "charles")
+        f"fd://{users.detach()}",
+        f"fd://{light.detach()}",
+        tls_of(directory, "charles"),
+        Limits(handshake_s=6 * SCALE),
     )
     harness = RelayHarness(
         places[0],
@@ -123,8 +128,6 @@ async def endpoint(directory, monkeypatch):
     """Alice, started again whenever she gives up; the harness that is her relay."""
     monkeypatch.setattr(runtime_endpoint, "MAX_RECONNECT_S", 0.02)
     monkeypatch.setattr(runtime_endpoint, "RECONNECT_S", 0.02)
-    if link.HANDSHAKE_S == 10.0:
-        monkeypatch.setattr(link, "HANDSHAKE_S", 6 * SCALE)
     listening = socket.create_server(("127.0.0.1", 0), backlog=64)
     unlit = socket.socket()  # bound, and never listens: the light is not up yet
     unlit.bind(("127.0.0.1", 0))

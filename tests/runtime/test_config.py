@@ -2,6 +2,7 @@ import pytest
 
 from mdiqkd_net.errors import ConfigError
 from mdiqkd_net.runtime.config import CharlesConfig
+from mdiqkd_net.runtime.limits import Limits
 from mdiqkd_net.structs import parse_toml
 
 TEXT = """
@@ -40,3 +41,13 @@ def test_a_relay_with_a_detector_that_forgets_nothing():
 def test_a_relay_refuses_what_it_cannot_simulate_when_it_starts(more, word):
     with pytest.raises(ConfigError, match=word):
         parse_toml(TEXT.format(more=more), CharlesConfig, "c.toml")
+
+
+def test_limits_are_set_one_by_one():
+    text = TEXT.format(more="") + "[limits]\nlinks = 40\nhandshake_s = 3.0\n"
+    limits = parse_toml(text, CharlesConfig, "c.toml").limits
+    assert limits == Limits(links=40, handshake_s=3.0)
+    with pytest.raises(ConfigError, match="limits"):
+        parse_toml(text + "links_per_day = 7\n", CharlesConfig, "c.toml")
+    with pytest.raises(ConfigError, match=r"limits\.frames_per_s"):
+        parse_toml(text + "frames_per_s = 0.0\n", CharlesConfig, "c.toml")

@@ -3,18 +3,18 @@
 import contextlib
 import secrets
 import socket
-from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
+from listening import Server, connected, dialed, framed, read_to_the_end, strangers
 from trio.testing import MockClock
 
 from mdiqkd_net.errors import ConfigError, ProtocolError, RemoteProtocolError, WireError
 from mdiqkd_net.protocol.correspondence import Correspondence
 from mdiqkd_net.protocol.handshake import Expected, greet
 from mdiqkd_net.runtime import sockets, tls
-from mdiqkd_net.runtime.accepting import accept, attend
+from mdiqkd_net.runtime.accepting import attend
 from mdiqkd_net.runtime.link import secure
 from mdiqkd_net.runtime.world import RealWorld
 from mdiqkd_net.wire import messages as m
@@ -22,83 +22,6 @@ from mdiqkd_net.wire.codec import encode
 from mdiqkd_net.wire.frames import Sequencer
 
 NOWHERE = Path()
-
-
-def strangers(_node):
-    """Nothing has been between the two before."""
-    return Correspondence(secrets.token_bytes)
-
-
-def framed(message):
-    return Sequencer().seal(message.TYPE, encode(message), 1).raw
-
-
-class Server:
-    """Listens as alice; keeps what comes in."""
-
-    def __init__(self, credentials, expected):
-        self.credentials, self.expected = credentials, expected
-        self.frames, self.events, self.got_frame = [], [], trio.Event()
-
-    async def start(self, nursery):
-        self.listener = await sockets.listen("127.0.0.1:0", "listen")
-        self.address = sockets.address_of(self.listener)
-        nursery.start_soon(
-            partial(
-                accept,
-                self.listener,
-                credentials=self.credentials,
-                entropy=secrets.token_bytes,
-                node="alice",
-                role="endpoint",
-                expected=self.expected,
-                correspond=strangers,
-                serve=self.serve,
-                report=self.report,
-            )
-        )
-
-    async def serve(self, link):
-        while frame := await link.next_frame():
-            link.accept(frame)
-            self.frames.append(frame)
-            self.got_frame.set()
-
-    def report(self, event, **fields):
-        self.events.append((event, fields))
-
-
-ALICE = Expected("endpoint", ["alice"])
-
-
-@contextlib.asynccontextmanager
-async def connected(server, credentials, expected=ALICE, node="bob"):
-    """A link as `node`, with its writer; closed at the end."""
-    stream = await sockets.dial(server.address, "test", 5.0)
-    link = await secure(
-        stream,
-        credentials,
-        node=node,
-        role="endpoint",
-        expected=expected,
-        entropy=secrets.token_bytes,
-        correspond=strangers,
-        server_side=False,
-    )
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(link.write)
-            yield link
-            nursery.cancel_scope.cancel()
-    finally:
-        await link.close()
-
-
-async def read_to_the_end(link):
-    """Read until the peer is gone; a refusal raises."""
-    with trio.fail_after(5):
-        while await link.next_frame():
-            pass
 
 
 @pytest.fixture
@@ -278,11 +201,9 @@ async def test_what_ends_a_link_is_reported(server, credentials):
     async def serve(_link):
         raise RemoteProtocolError("no such thing", 0x0301)
 
-    async with connected(server, credentials("bob")) as link:
-        with trio.fail_after(5):
-            ended = await attend(
-                link, serve, lambda event, **fields: events.append((event, fields))
-            )
+    link = await dialed(server, credentials("bob"))
+    with trio.fail_after(5):
+        ended = await attend(link, serve, lambda event, **fields: events.append((event, fields)))
     assert isinstance(ended, ProtocolError)
     assert events[-1] == ("link.down", {"peer": "alice", "reason": "no such thing"})
 

@@ -20,7 +20,7 @@ from mdiqkd_net.postprocessing.reconcile import RECONCILERS
 from mdiqkd_net.protocol.correspondence import Correspondence
 from mdiqkd_net.protocol.endpoint import Endpoint
 from mdiqkd_net.protocol.handshake import Expected
-from mdiqkd_net.protocol.states import Role
+from mdiqkd_net.protocol.states import Role, State
 from mdiqkd_net.runtime import sockets
 from mdiqkd_net.runtime.charles import Charles
 from mdiqkd_net.runtime.config import (
@@ -202,15 +202,15 @@ async def test_a_peer_that_falls_silent_is_given_up(site, nursery, monkeypatch):
     answer = Endpoint.receive_peer
 
     def mute(core, frame):
-        silent = core.users[1] == "bob" and core.role is Role.PARTICIPANT
-        return [] if silent and frame.kind == Gate.TYPE else answer(core, frame)
+        sifts = core.block is not None and core.block.state is State.SIFTING
+        return [] if sifts and core.role is Role.PARTICIPANT else answer(core, frame)
 
     monkeypatch.setattr(Endpoint, "receive_peer", mute)
-    site.change("alice", patience_s=0.5)
+    site.change("alice", patience_s=2.0)
     nursery.start_soon(site.node("charles").run)
     nursery.start_soon(_forgive, site.node("bob"))
     with pytest.RaisesGroup(
-        pytest.RaisesExc(RemoteProtocolError, match=r"bob has been silent for 0\.5 s in state"),
+        pytest.RaisesExc(RemoteProtocolError, match=r"bob has been silent for 2 s in state"),
         flatten_subgroups=True,
     ):
         await site.node("alice").run()
@@ -302,25 +302,21 @@ async def test_a_relay_that_never_comes_is_named(site):
         await site.node("alice").run()
 
 
-async def test_a_relay_that_dies_in_the_middle_and_stays_away_is_named(site):
-    errors = []
-
-    async def user(name):
-        try:
-            await site.node(name).run()
-        except* RemoteProtocolError as group:
-            errors.append(group)
-
+async def test_a_relay_that_dies_in_the_middle_and_stays_away_is_named(site, nursery):
+    """Who gives up first says so to its peer, which may then have nothing left to wait for."""
     for name in ("alice", "bob"):
         site.change(name, patience_s=0.5)
-    async with trio.open_nursery() as users, trio.open_nursery() as relay:
+        nursery.start_soon(_forgive, site.node(name))
+    async with trio.open_nursery() as relay:
         relay.start_soon(site.node("charles").run)
-        for name in ("alice", "bob"):
-            users.start_soon(user, name)
         await site.lines["charles"].wait_for("light.progress")
         relay.cancel_scope.cancel()
-    assert len(errors) == 2
+    for name in ("alice", "bob"):
+        await site.lines[name].wait_for("block.aborted")
+    failed = [site.lines[name].named("pair.failed") for name in ("alice", "bob")]
+    assert "the relay has been away for 0.5 s" in {e["reason"] for ended in failed for e in ended}
     assert fingerprints(site, "alice", "bob") == fingerprints(site, "bob", "alice") == {}
+    nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("victim", ["alice", "bob", "charles"])

@@ -12,7 +12,7 @@ from triangle import RECEIVER, SOURCE, Random
 from mdiqkd_net.devices import SimulatedReceiver
 from mdiqkd_net.errors import DeviceError, RemoteProtocolError
 from mdiqkd_net.imperfections import Drift, PatternEffect, Process, TransmitterParams
-from mdiqkd_net.params import Fiber
+from mdiqkd_net.params import MAX_PULSES, Fiber
 from mdiqkd_net.physics.drift import NOMINAL, ArmDrift
 from mdiqkd_net.physics.pair_optics import Arm, pair_optics
 from mdiqkd_net.protocol.light import SessionLight, source_settings
@@ -219,6 +219,13 @@ async def _nobody_listens(_clicks):
             "states of type u8",
         ),
         (
+            m.Light(
+                session=SESSION,
+                states=bulk.pack_unsigned(np.zeros(optical.MAX_ASKED + 1, np.uint8)),
+            ),
+            "found 262145 states; allowed: 262144",
+        ),
+        (
             m.LightArm(
                 session=SESSION,
                 source=m.SourceSettings(
@@ -257,9 +264,9 @@ async def test_a_transmitter_that_comes_back_takes_the_place_of_its_old_link(nur
     nursery.cancel_scope.cancel()
 
 
-def ask(segment=0, session=SESSION):
-    gaps = bulk.pack_unsigned(np.array([3, 0, 7]))
-    return m.LightAsk(base=100, gaps=gaps, segment=segment, session=session)
+def ask(segment=0, session=SESSION, base=100, gaps=(3, 0, 7)):
+    packed = bulk.pack_unsigned(np.array(gaps, np.uint64))
+    return m.LightAsk(base=base, gaps=packed, segment=segment, session=session)
 
 
 async def test_a_transmitter_answers_for_what_is_armed_and_counts_it(nursery):
@@ -283,6 +290,11 @@ async def test_a_transmitter_answers_for_what_is_armed_and_counts_it(nursery):
     [
         (ask(segment=9), "segment: found 9; allowed: 0 to 2"),
         (m.SiftDone(count=0, nonce=bytes(16)), "found SiftDone; allowed: LightAsk"),
+        (ask(base=2**63 - 1), "found pulse or gap 9223372036854775807; allowed: below 10"),
+        (ask(gaps=(0, 2**63)), "found pulse or gap 9223372036854775808; allowed: below 10"),
+        (ask(gaps=(0, 2**64 - 1)), "found pulse or gap 18446744073709551615; allowed"),
+        (ask(gaps=(MAX_PULSES - 1, 0)), "found pulse or gap 1000000000000100; allowed"),
+        (ask(gaps=np.zeros(optical.MAX_ASKED + 1)), "found 262145 pulses; allowed: 262144"),
     ],
 )
 async def test_what_a_fiber_may_not_ask(message, words):
@@ -339,6 +351,42 @@ async def test_an_armed_transmitter_says_so_on_every_new_link(nursery):
         nursery.start_soon(transmitter.serve, own)
         assert decode(await fiber.next_frame()).session == SESSION
         await fiber.close()
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_transmitter_that_answers_with_no_state_there_is_ends_the_session(nursery):
+    plane = LightPlane(DEVICE, RealWorld())
+
+    async def answer(own):
+        own.tell(m.LightArm(session=SESSION, source=source_settings(SOURCE)))
+        while frame := await own.next_frame():
+            n = decode(frame).gaps.n
+            states = bulk.pack_unsigned(np.full(n, 7, np.uint8))
+            own.tell(m.Light(session=SESSION, states=states))
+
+    for user in ("alice", "bob"):
+        fiber, own = wires(user)
+        nursery.start_soon(plane.serve, fiber)
+        nursery.start_soon(answer, own)
+    users = ("alice", "bob")
+    with pytest.raises(DeviceError, match="found state 7; allowed: 0 to 6"):
+        await plane.measure(SESSION, users, segments(10_000, 10_000), _nobody_listens)
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_transmitter_that_arms_without_end_takes_no_memory(nursery):
+    plane = LightPlane(DEVICE, RealWorld())
+    ends = {user: wires(user) for user in ("alice", "bob")}
+    for fiber, own in ends.values():
+        nursery.start_soon(plane.serve, fiber)
+        own.tell(m.LightArm(session=SESSION, source=source_settings(SOURCE)))
+    for n in range(10 * optical.MAX_ARMED):
+        told = m.LightArm(session=n.to_bytes(16, "little"), source=source_settings(SOURCE))
+        ends["alice"][1].tell(told)
+    await trio.testing.wait_all_tasks_blocked()
+    assert len(plane._sources) == optical.MAX_ARMED + 1
+    assert (told.session, "alice") in plane._sources
+    assert (SESSION, "bob") in plane._sources
     nursery.cancel_scope.cancel()
 
 

@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mdiqkd_net.errors import WireError
-from mdiqkd_net.wire.frames import HEADER, MAX_STREAMS, Frame, FrameReader, Sequencer
+from mdiqkd_net.wire.frames import (
+    HEADER,
+    MAX_FRAMES,
+    MAX_STREAMS,
+    SPENT_FRAMES,
+    Frame,
+    FrameReader,
+    Sequencer,
+)
 
 CAPS = {0x8001: 64, 0x0002: 64}
 
@@ -115,6 +123,52 @@ def test_old_streams_are_forgotten():
 def test_an_acknowledgment_of_the_future_is_refused():
     with pytest.raises(WireError, match="acknowledges 1 frames"):
         Sequencer().accept(Frame(0x8001, 0, 0, 1, b""))
+
+
+def after(n_frames, stream=0):
+    """A sequencer that has sent and received so many frames of a stream."""
+    sequencer = Sequencer()
+    sequencer._sent[stream] = sequencer._received[stream] = n_frames
+    return sequencer
+
+
+@pytest.mark.parametrize("stream", [0, 5])
+def test_the_last_number_of_a_stream_fits_and_no_other_follows(stream):
+    ours, theirs = after(MAX_FRAMES - 1, stream), after(MAX_FRAMES - 1, stream)
+    last = ours.seal(0x8001, b"", stream)
+    assert last.seq == MAX_FRAMES - 1
+    assert theirs.accept(last)
+    assert theirs.seal(0x8001, b"", stream).ack == MAX_FRAMES == 2**32 - 1
+    with pytest.raises(WireError, match=f"found {MAX_FRAMES} frames sent") as refused:
+        ours.seal(0x8001, b"", stream)
+    assert refused.value.abort_code == 0x0105
+    with pytest.raises(WireError, match=f"allowed: {MAX_FRAMES} frames") as refused:
+        theirs.accept(Frame(0x8001, stream, MAX_FRAMES, 0, b""))
+    assert refused.value.abort_code == 0x0105
+
+
+def test_stream_0_says_in_time_that_it_runs_out():
+    assert not after(SPENT_FRAMES - 1).is_spent
+    assert after(SPENT_FRAMES).is_spent
+    assert not after(SPENT_FRAMES, stream=5).is_spent
+
+
+def test_a_reader_may_insist_on_what_comes_first():
+    reader = FrameReader(CAPS, first=(0x8001,))
+    with pytest.raises(WireError, match="first frame: found type 0x0002; allowed: a greeting"):
+        reader.receive_data(HEADER.pack(64, 0x0002, 1, 0, 0, 0, 0))
+    reader = FrameReader(CAPS, first=(0x8001,))
+    sent = [Sequencer().seal(kind, b"") for kind in (0x8001, 0x0002)]
+    assert reader.receive_data(sent[0].raw + sent[1].raw) == sent
+
+
+def test_a_reader_knows_what_has_begun():
+    reader = FrameReader(CAPS)
+    raw = Sequencer().seal(0x0002, b"body").raw
+    reader.receive_data(raw[:23])
+    assert (reader.n_held, reader.begun_bytes) == (23, 0)
+    reader.receive_data(raw[23:25])
+    assert (reader.n_held, reader.begun_bytes) == (25, 4)
 
 
 def test_the_header_is_24_bytes_big_endian():
