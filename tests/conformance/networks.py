@@ -5,7 +5,7 @@ import socket
 from contextlib import asynccontextmanager, suppress
 
 import trio
-from triangle import RECEIVER, SECURITY, SOURCE
+from triangle import RECEIVER
 
 from mdiqkd_net.conformance.deadlines import Deadlines
 from mdiqkd_net.conformance.endpoint.harness import EndpointHarness
@@ -27,6 +27,8 @@ from mdiqkd_net.runtime.config import (
 from mdiqkd_net.runtime.endpoint import EndpointNode
 from mdiqkd_net.runtime.limits import Limits
 from mdiqkd_net.runtime.world import RealWorld
+from mdiqkd_net.simulation.network import N_PULSES as KEY_PULSES
+from mdiqkd_net.simulation.network import QBER_HINT, SECURITY, SOURCE
 from mdiqkd_net.telemetry.events import Telemetry
 
 SCALE = 0.3
@@ -112,7 +114,10 @@ def endpoint_config(*, listen, relay, light, tls):
         source=SOURCE,
         security=SECURITY,
         store="alice.sqlite",
-        peers=[Peer(node="bob", pads="alice--bob.alice.pads", n_pulses=N_PULSES)],
+        reconciler="cascade",
+        qber_hint=QBER_HINT,
+        patience_s=3600.0,  # between two cases nobody is its peer
+        peers=[Peer(node="bob", pads="alice--bob.alice.pads", n_pulses=KEY_PULSES, blocks=0)],
     )
 
 
