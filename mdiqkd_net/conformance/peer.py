@@ -107,7 +107,7 @@ class Peer:
             await self.send(frame.raw)
 
     async def next(self, within_s: float | None = None) -> Frame | None:
-        """The next frame that is no sign of life; None once the link has ended.
+        """The next frame; None once the link has ended. Pings are answered, and passed over.
 
         Raises:
             trio.TooSlowError: Nothing came.
@@ -119,14 +119,11 @@ class Peer:
                     if self.ended or not await self._receive():
                         return None
                 frame = self._arrived.popleft()
-                if frame.kind != Ping.TYPE:
+                if frame.kind != Ping.TYPE or self.hello is None:
                     return frame
-                await self._show_life(frame)
-
-    async def _show_life(self, frame: Frame) -> None:
-        ping = self.read(frame)
-        assert isinstance(ping, Ping)  # noqa: S101  # by its type
-        await self.tell(Pong(n=ping.n))
+                ping = self.read(frame)
+                assert isinstance(ping, Ping)  # noqa: S101  # by its type
+                await self.tell(Pong(n=ping.n))
 
     async def _receive(self) -> bool:
         try:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mdiqkd_net.blocks import SecretKey, Segment
+from mdiqkd_net.monitoring.public import PublicBlock
 from mdiqkd_net.protocol.commit import CommitRecord, Phase
 from mdiqkd_net.protocol.light import SessionLight
 from mdiqkd_net.wire.messages import Message
@@ -27,6 +28,17 @@ class Say:
     """A message for the peer on stream 0. Lost if there is no connection: it is said again then."""
 
     message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Close the link to a node at once; what is queued may be lost.
+
+    `anew`: go on with nothing of what was when the link is back. No honest core asks for it.
+    """
+
+    node: str
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +151,13 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class Observe:
+    """Let the monitors look at what is public of a block that has ended; nothing comes back."""
+
+    block: PublicBlock
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The pair's block has ended, with a key or without; call the core's `request` for more."""
 
@@ -173,6 +192,7 @@ class Continue:
 Effect = (
     Send
     | Say
+    | Cut
     | Tell
     | Continue
     | Arm
@@ -188,6 +208,7 @@ Effect = (
     | StartLight
     | StopLight
     | Report
+    | Observe
     | Finished
     | Latch
     | AwaitReturn

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mdiqkd_net.errors import AuthenticationError, RemoteProtocolError
+from mdiqkd_net.monitoring.public import End
+from mdiqkd_net.postprocessing.processor import HERE, Processor
 from mdiqkd_net.protocol.agreement import Agreement
 from mdiqkd_net.protocol.announcing import AnnouncementLog
 from mdiqkd_net.protocol.block import Block
@@ -11,7 +13,7 @@ from mdiqkd_net.protocol.commit import OFFERED, Phase
 from mdiqkd_net.protocol.committing import Commits, Records
 from mdiqkd_net.protocol.context import BlockContext
 from mdiqkd_net.protocol.credit import Granted
-from mdiqkd_net.protocol.effects import Effect, Latch, Report, Say, Settle, Tell
+from mdiqkd_net.protocol.effects import BurnReceived, Effect, Latch, Report, Say, Settle, Tell
 from mdiqkd_net.protocol.ids import ordered
 from mdiqkd_net.protocol.leases import GrantLimit
 from mdiqkd_net.protocol.light import SessionLight
@@ -74,6 +76,7 @@ class Endpoint:
         records: What the key store knows of earlier blocks.
         entropy: Source of everything that must not be guessed.
         now_s: Seconds of a clock that never goes back; it limits how often pads are granted.
+        processor: Reconciles and amplifies; it may take its time, and may fail.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class Endpoint:
         records: Records,
         entropy: Callable[[int], bytes],
         now_s: Callable[[], float],
+        processor: Processor = HERE,
     ) -> None:
         self._plan = plan
         self._sequencer = sequencer
@@ -92,6 +96,7 @@ class Endpoint:
         self._records = records
         self._entropy = entropy
         self._now_s = now_s
+        self._processor = processor
         self._grants = GrantLimit()
         self.users = ordered(plan.node, plan.peer)
         self.role = Role.COORDINATOR if plan.node == self.users[0] else Role.PARTICIPANT
@@ -151,10 +156,14 @@ class Endpoint:
 
     def relay_linked(self, *, kept: bool) -> list[Effect]:
         """There is a new connection to the relay; `kept` as in `linked`."""
-        effects: list[Effect] = []
-        if not kept and self._block is not None and self._block.state in _COLLECTING:
-            effects = self._block.abort("the relay started anew")
+        effects = [] if kept else self.relay_failed("the relay started anew")
         return [*effects, self._request] if self._asks else effects
+
+    def relay_failed(self, reason: str) -> list[Effect]:
+        """End a block that the relay leaves without its announcements; past them it goes on."""
+        if self._block is None or self._block.state not in _COLLECTING:
+            return []
+        return self._block.abort(reason, end="relay")
 
     def receive_relay(self, frame: Frame) -> list[Effect]:
         """Take a message of the relay.
@@ -196,9 +205,9 @@ class Endpoint:
             return []
         return self._block.go_on()
 
-    def abort(self, reason: str) -> list[Effect]:
+    def abort(self, reason: str, *, end: End = "other") -> list[Effect]:
         """End the block at hand, if there is one that still can end this way."""
-        return [] if self._block is None else self._block.abort(reason)
+        return [] if self._block is None else self._block.abort(reason, end=end)
 
     def _resume(self) -> Say:
         unsettled = self._records.unsettled()[-MAX_UNSETTLED:]
@@ -283,10 +292,11 @@ class Endpoint:
         return self._pads.lease_left > (PADS_PER_BLOCK if is_other else 0)
 
     def _settled(self, effects: list[Effect]) -> list[Effect]:
-        """Add what follows from a commit that has come to its end."""
-        after: list[Effect] = []
+        """Add what follows from a commit that has come to its end, when all of it is done."""
+        after = [*effects]
         for effect in effects:
-            after.append(effect)
+            if isinstance(effect, BurnReceived):
+                self._grants.count_tags(1)
             if isinstance(effect, Settle) and effect.phase in (OFFERED[self.role], Phase.ABORTED):
                 after += self._end(effect)
         return after
@@ -366,6 +376,7 @@ class Endpoint:
                 log=log,
                 credit=Granted(),
                 round_trips=self.round_trips,
+                processor=self._processor,
             )
         )
         if self.role is Role.COORDINATOR:

@@ -32,6 +32,7 @@ from mdiqkd_net.runtime.designs import analysis_of, frozen_path
 from mdiqkd_net.runtime.link import Link, is_breach, is_final, secure, told
 from mdiqkd_net.runtime.optical import Transmitter
 from mdiqkd_net.runtime.pair import Pair
+from mdiqkd_net.runtime.processors import processor_of
 from mdiqkd_net.runtime.world import Credentials, World
 from mdiqkd_net.secret import in_use
 from mdiqkd_net.telemetry.events import Telemetry
@@ -40,7 +41,9 @@ from mdiqkd_net.wire.frames import MAX_STREAMS, Frame
 from mdiqkd_net.wire.messages import Message, PairReady
 
 RECONNECT_S: Final = 0.5
-MAX_RECONNECT_S: Final = 30.0
+MAX_RECONNECT_S: Final = 5.0
+"""So small that a line that is mended carries keys again within ten seconds."""
+
 STEADY_S: Final = 10.0
 """A link that lasted so long was a good one: back-off begins anew."""
 
@@ -158,6 +161,9 @@ class EndpointNode:
                 await self._world.in_thread(KeyStore.open, self._base / config.store)
             )
             entropy = stack.enter_context(closing(self._entropy()))
+            processor = stack.enter_context(
+                await self._world.in_thread(processor_of, config, self._base)
+            )
             relay = RelayLink(self._pairs, self._world.entropy, self._telemetry.emit)
             for peer in config.peers:
                 pads = PadFile.open(self._base / peer.pads, config.node, peer.node, leased=True)
@@ -173,10 +179,17 @@ class EndpointNode:
                     analysis=analyses[peer.node],
                     frozen=frozen_path(self._base / config.store),
                     world=self._world,
+                    processor=processor,
                 )
             listener, address = await self._world.listen(config.listen, "listen")
             kinds = sorted(in_use())
-            self._telemetry.emit("ready", role="endpoint", listen=address, secret_memory=kinds)
+            self._telemetry.emit(
+                "ready",
+                role="endpoint",
+                listen=address,
+                secret_memory=kinds,
+                scheduler=config.postprocessing and config.postprocessing.scheduler,
+            )
             await self._serve(listener, credentials, relay)
 
     async def _serve(

@@ -21,9 +21,11 @@ from mdiqkd_net.estimation.analysis import Analysis
 from mdiqkd_net.keys.pads import PadFile
 from mdiqkd_net.keys.records import BlockMeta
 from mdiqkd_net.keys.store import KeyStore
+from mdiqkd_net.postprocessing.processor import HERE, Processor
 from mdiqkd_net.protocol.agreement import Agreement
 from mdiqkd_net.protocol.commit import CommitRecord, Phase
 from mdiqkd_net.protocol.correspondence import Correspondence
+from mdiqkd_net.protocol.credit import Unread
 from mdiqkd_net.protocol.effects import (
     Answered,
     Arm,
@@ -37,6 +39,7 @@ from mdiqkd_net.protocol.effects import (
     Freeze,
     Hold,
     Latch,
+    Observe,
     Report,
     Say,
     Send,
@@ -52,6 +55,7 @@ from mdiqkd_net.runtime.designs import store_digest
 from mdiqkd_net.runtime.link import Link, RefusedError, is_final, told
 from mdiqkd_net.runtime.optical import Transmitter
 from mdiqkd_net.runtime.pads import SteppedPads
+from mdiqkd_net.runtime.watching import Watcher
 from mdiqkd_net.runtime.world import World, durably
 from mdiqkd_net.wire.frames import Frame
 from mdiqkd_net.wire.messages import Message
@@ -147,6 +151,7 @@ class Pair:
         analysis: Analysis,
         frozen: Path,
         world: World,
+        processor: Processor = HERE,
     ) -> None:
         self._config = config
         self._peer = peer
@@ -157,6 +162,7 @@ class Pair:
         self._emit = emit
         self._frozen = frozen
         self._world = world
+        self._watcher = Watcher(peer.commissioned, world, emit)
         self.correspondence = Correspondence(world.entropy)
         plan = PairPlan(
             node=config.node,
@@ -179,7 +185,9 @@ class Pair:
             records=_Records(store, peer.node),
             entropy=entropy,
             now_s=lambda: self._heard_at,  # cores run in threads, where trio has no time
+            processor=processor,
         )
+        self._unread = Unread()
         self._inbox, self._to_handle = trio.open_memory_channel[_Event](INBOX_SIZE)
         self._link: Link | None = None
         self._away_since = trio.current_time()
@@ -223,7 +231,13 @@ class Pair:
     async def from_relay(self, frame: Frame) -> None:
         """Queue a frame of the relay; dropped once the pair has failed."""
         self._relay_bytes += len(frame.raw)
-        await self._queue(_FromRelay(frame))
+        self._watcher.arrived(frame)
+        try:
+            self._unread.came(frame)
+        except RemoteProtocolError as error:
+            await self._relay.refuse(str(error), told(error))
+        else:
+            await self._queue(_FromRelay(frame))
 
     async def relay_linked(self, *, kept: bool) -> None:
         """There is a new link to the relay; of no interest before anything was asked of it."""
@@ -277,7 +291,7 @@ class Pair:
         elif state in _FED_BY_RELAY:
             self._heard_at = trio.current_time()
             why = f"neither the relay nor {self._peer.node} has said anything for {patience_s:g} s"
-            await self._perform(self._core.abort(f"{why} in state {state.value}"))
+            await self._perform(self._core.abort(f"{why} in state {state.value}", end="relay"))
         else:
             self.failure = (
                 f"{self._peer.node} has been silent for {patience_s:g} s in state {state.value}"
@@ -297,11 +311,13 @@ class Pair:
                 self._peer_bytes += len(frame.raw)
                 await self._hear_peer(link, frame)
             case _FromRelay(frame=frame):
+                self._unread.taken(frame)
                 self._heard_at = trio.current_time()
                 try:
                     await self._compute(partial(self._core.receive_relay, frame))
                 except (ProtocolError, WireError) as error:
                     await self._relay.refuse(str(error), told(error))
+                    await self._perform(self._core.relay_failed(f"the relay: {error}"))
 
     async def _take_up(self, link: Link) -> None:
         try:
@@ -371,6 +387,8 @@ class Pair:
                     self._asked_s = trio.current_time()
                 case Answered():
                     self._core.round_trips.add(self._heard_at - self._asked_s)
+                case Observe(block=block):
+                    await self._watcher.observe(block)
                 case Arm(session=session, light=light):
                     self._session = session
                     self._transmitter.arm(session, light)

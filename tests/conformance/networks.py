@@ -32,6 +32,7 @@ from mdiqkd_net.simulation.network import QBER_HINT, SECURITY, SOURCE
 from mdiqkd_net.telemetry.events import Telemetry
 
 SCALE = 0.3
+HANDSHAKE_S = 6 * SCALE
 FIBER = Fiber(length_km=0.0, attenuation_db_per_km=0.2, insertion_loss_db=1.55)
 N_PULSES = 60_000
 LIMITS = Limits()
@@ -83,7 +84,7 @@ async def relay(directory, monkeypatch, make=charles.Charles):
         f"fd://{users.detach()}",
         f"fd://{light.detach()}",
         tls_of(directory, "charles"),
-        Limits(handshake_s=6 * SCALE),
+        Limits(handshake_s=HANDSHAKE_S),
     )
     harness = RelayHarness(
         places[0],

@@ -71,7 +71,7 @@ async def _(h: RelayHarness) -> None:
     await h.ready((first, second))
 
 
-@AREA.case(20, "a link that ends inside a header or a body disturbs nobody", "2.6")
+@AREA.case(20, "a link that ends inside a header or a body disturbs nobody", "2.5")
 async def _(h: RelayHarness) -> None:
     for cut in (1, HEADER_BYTES - 1, HEADER_BYTES, HEADER_BYTES + 3):
         user = await h.user()

@@ -1,4 +1,4 @@
-"""Slow, rude and crowding peers at a relay: nobody else may suffer (spec 2.6, 4.1)."""
+"""Slow, rude and crowding peers at a relay: nobody else may suffer (spec 2.5, 4.1)."""
 
 from contextlib import suppress
 from typing import Final
@@ -75,12 +75,12 @@ async def _others_are_served(h: RelayHarness, cut: int) -> Ending:
     return ending
 
 
-@AREA.case(5, "others are served while the rest of a header is awaited", "2.6", needs=[SECOND_USER])
+@AREA.case(5, "others are served while the rest of a header is awaited", "2.5", needs=[SECOND_USER])
 async def _(h: RelayHarness) -> Ending:
     return await _others_are_served(h, HEADER_BYTES // 2)
 
 
-@AREA.case(6, "others are served while the rest of a body is awaited", "2.6", needs=[SECOND_USER])
+@AREA.case(6, "others are served while the rest of a body is awaited", "2.5", needs=[SECOND_USER])
 async def _(h: RelayHarness) -> Ending:
     return await _others_are_served(h, HEADER_BYTES + 2)
 
@@ -102,14 +102,14 @@ async def _(h: RelayHarness) -> None:
         raise Broken("the two users are told different sessions")
 
 
-@AREA.case(8, f"{STORM} connections in a row do no harm", "2.6")
+@AREA.case(8, f"{STORM} connections in a row do no harm", "2.5")
 async def _(h: RelayHarness) -> None:
     for number in range(STORM):
         peer = await h.secured(label=f"storm {number}")
         await peer.drop()
 
 
-@AREA.case(9, f"{CROWD} silent connections keep nobody out", "2.6")
+@AREA.case(9, f"{CROWD} silent connections keep nobody out", "2.5")
 async def _(h: RelayHarness) -> None:
     for _ in range(CROWD):
         await h.tcp()
