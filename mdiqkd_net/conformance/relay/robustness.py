@@ -162,7 +162,8 @@ async def _(h: RelayHarness) -> None:
     for _ in range(8):
         for user in users:
             await user.drop()
-        users = await h.back(users[0]), await h.back(users[1])
+        first, second = await h.back(users[0]), await h.back(users[1])
+        users = await h.taken_up(first), await h.taken_up(second)
     await users[0].tell(PairArmed(session=ready.session), frame.stream)
     for user in users:
         await user.quiet("the session stands, and only one of its users is armed")
