@@ -198,6 +198,7 @@ class Pair:
         self._n_keys = 0
         self._n_violations = 0
         self._wishes = Wishes(self._core.handouts, peer.node)
+        self._runs = False
         self.done = trio.Event()
         self.failure = ""
 
@@ -237,8 +238,9 @@ class Pair:
             await self._queue(_FromRelay(frame))
 
     async def relay_linked(self, *, kept: bool) -> None:
-        """There is a new link to the relay."""
-        await self._queue(_RelayLinked(kept))
+        """There is a new link to the relay; of no interest before anything was asked of it."""
+        if self._runs:
+            await self._queue(_RelayLinked(kept))
 
     async def agree(self, n_keys: int, *, allow_simulated: bool) -> None:
         """Set keys aside at both users, to be taken from the store.
@@ -274,6 +276,7 @@ class Pair:
 
     async def run(self) -> None:
         """Make the configured blocks, and answer the peer for as long as it has questions."""
+        self._runs = True
         with self._to_handle:
             await self._compute(self._core.handouts.start)
             while not self.failure:
