@@ -113,7 +113,7 @@ class Endpoint:
         self._lacks_pads = False
         self._block: Block | None = None
         self._waiting: tuple[Frame, BlockOpen] | None = None
-        self._qber = plan.qber_hint
+        self._qber, self._qber_guessed = plan.qber_hint, True
         self._n_tag_failures = 0
         self.round_trips = RoundTrips()
 
@@ -139,7 +139,7 @@ class Endpoint:
         if self._pads.lease_left < PADS_PER_BLOCK:
             return self._ask_for_pads()
         if self._block is not None and self._block.qber_z is not None:
-            self._qber = max(self._block.qber_z, 1e-4)
+            self._qber, self._qber_guessed = max(self._block.qber_z, 1e-4), False
         self._n_asked += 1
         self._asks = True
         return [self._request]
@@ -380,6 +380,7 @@ class Endpoint:
                 commits=self._commits,
                 entropy=self._entropy,
                 qber_hint=self._qber,
+                qber_guessed=self._qber_guessed,
                 log=log,
                 credit=Granted(),
                 round_trips=self.round_trips,
