@@ -18,6 +18,7 @@ from mdiqkd_net.devices import SimulatedReceiver
 from mdiqkd_net.errors import AuthenticationError, ProtocolError, RemoteProtocolError, WireError
 from mdiqkd_net.estimation.analysis import Analysis
 from mdiqkd_net.estimation.engine import DEFAULT
+from mdiqkd_net.keys.records import NoKeyError
 from mdiqkd_net.params import ReceiverParams, Security, Setting, Source
 from mdiqkd_net.physics.encodings import light_table
 from mdiqkd_net.postprocessing.processor import HERE, Processor
@@ -26,6 +27,7 @@ from mdiqkd_net.protocol.agreement import Agreement
 from mdiqkd_net.protocol.commit import OFFERED, UNSETTLED, CommitRecord, Phase
 from mdiqkd_net.protocol.correspondence import Correspondence
 from mdiqkd_net.protocol.endpoint import Endpoint, PairPlan
+from mdiqkd_net.protocol.handout import Keys, OwnedRequest
 from mdiqkd_net.protocol.handshake import greet
 from mdiqkd_net.protocol.relay import Relay
 from mdiqkd_net.wire.codec import CAPS, encode
@@ -127,6 +129,21 @@ class MemoryStore:
     def next_block(self) -> int:
         return self.first_free
 
+    def choose(self, n_keys: int, *, allow_simulated: bool) -> Keys:
+        raise NoKeyError("nothing is handed out from here")
+
+    def owned(self, request: bytes) -> None:
+        return None
+
+    def open_requests(self) -> list[OwnedRequest]:
+        return []
+
+    def held(self, request: bytes) -> None:
+        return None
+
+    def fits(self, keys: Keys) -> bool:
+        return False
+
     def hold(self, effect: fx.Hold) -> None:
         assert effect.key.block_id not in self.records, "a block is held once"
         self.records[effect.key.block_id] = effect.record
@@ -178,6 +195,7 @@ class User:
             sequencer=self.peer.sequencer,
             pads=self.pads,
             records=self.store,
+            shelf=self.store,
             entropy=self.entropy,
             now_s=lambda: 0.0,
             processor=self.processor,

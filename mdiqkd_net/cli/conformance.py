@@ -17,6 +17,7 @@ from mdiqkd_net.errors import ConfigError
 
 if TYPE_CHECKING:
     from mdiqkd_net.conformance.cases import Case
+    from mdiqkd_net.conformance.endpoint.harness import PairSettings
     from mdiqkd_net.conformance.harness import Harness
     from mdiqkd_net.conformance.report.summary import About
     from mdiqkd_net.conformance.runner import Result
@@ -44,6 +45,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NODE.pem",
         help="a node to play, with NODE.key and authority.pem beside it: two users, or one relay",
+    )
+    parser.add_argument(
+        "--peer",
+        type=Path,
+        metavar="PEER.toml",
+        help="configuration of the endpoint's peer: be that peer, and the fiber, too",
     )
     parser.add_argument(
         "--pulses", type=int, default=300_000, metavar="N", help="of sessions with light (300000)"
@@ -174,9 +181,46 @@ def _endpoints_relay(args: argparse.Namespace) -> "tuple[str, Callable[[], Harne
         EndpointHarness,
         args.listen,
         load(args.identity[0]),
+        pair=None if args.peer is None else _played(args.peer),
         deadlines=Deadlines(args.time_scale),
         seed=args.seed,
     )
+
+
+def _played(path: Path) -> "PairSettings":
+    from mdiqkd_net.conformance.endpoint.harness import PairSettings
+    from mdiqkd_net.conformance.identity import load
+    from mdiqkd_net.protocol.agreement import Agreement
+    from mdiqkd_net.protocol.endpoint import PairPlan
+    from mdiqkd_net.runtime.config import EndpointConfig, read
+    from mdiqkd_net.runtime.designs import analysis_of
+
+    config, base = read(path, EndpointConfig), path.parent
+    if len(config.peers) != 1 or config.peers[0].node > config.node:
+        found = ", ".join(peer.node for peer in config.peers)
+        raise ConfigError(
+            f"{path}: peers: found {found or 'none'}; allowed: the endpoint alone, "
+            f"with an id less than {config.node!r}"
+        )
+    (node,) = config.peers
+    if node.address is None:
+        raise ConfigError(f"{path}: peers.{node.node}: key `address` is missing")
+    plan = PairPlan(
+        node=config.node,
+        peer=node.node,
+        n_pulses=node.n_pulses,
+        blocks=0,
+        agreement=Agreement(
+            source=config.source,
+            security=config.security,
+            bell_states=config.bell_states,
+            reconciler=config.reconciler,
+            analysis=analysis_of(config, node, base),
+        ),
+        qber_hint=config.qber_hint,
+    )
+    identity = load(base / config.tls.certificate, base / config.tls.authority)
+    return PairSettings(identity, node.address, config.light, plan, base / node.pads)
 
 
 def _row(result: "Result") -> None:

@@ -65,6 +65,7 @@ class BlockContext:
     commits: Commits
     entropy: Entropy = field(repr=False)
     qber_hint: float
+    qber_guessed: bool
     log: AnnouncementLog
     credit: Granted
     round_trips: RoundTrips = field(default_factory=RoundTrips)

@@ -14,6 +14,7 @@ from mdiqkd_net.protocol.committing import Commits, Records
 from mdiqkd_net.protocol.context import BlockContext
 from mdiqkd_net.protocol.credit import Granted
 from mdiqkd_net.protocol.effects import BurnReceived, Effect, Latch, Report, Say, Settle, Tell
+from mdiqkd_net.protocol.handing import HANDOUT_MESSAGES, Handouts, Shelf
 from mdiqkd_net.protocol.ids import ordered
 from mdiqkd_net.protocol.leases import GrantLimit
 from mdiqkd_net.protocol.light import SessionLight
@@ -74,6 +75,7 @@ class Endpoint:
         sequencer: Numbers the frames of the streams that outlive a connection to the peer.
         pads: One-time pads shared with this peer.
         records: What the key store knows of earlier blocks.
+        shelf: What it knows of their keys.
         entropy: Source of everything that must not be guessed.
         now_s: Seconds of a clock that never goes back; it limits how often pads are granted.
         processor: Reconciles and amplifies; it may take its time, and may fail.
@@ -86,6 +88,7 @@ class Endpoint:
         sequencer: Sequencer,
         pads: Pads,
         records: Records,
+        shelf: Shelf,
         entropy: Callable[[int], bytes],
         now_s: Callable[[], float],
         processor: Processor = HERE,
@@ -101,6 +104,7 @@ class Endpoint:
         self.users = ordered(plan.node, plan.peer)
         self.role = Role.COORDINATOR if plan.node == self.users[0] else Role.PARTICIPANT
         self._commits = Commits(self.users, self.role, pads, records)
+        self.handouts = Handouts(self.users, self.role, shelf, entropy)
         self._next_block = 0
         self._has_met = False
         self._n_asked = 0
@@ -109,7 +113,7 @@ class Endpoint:
         self._lacks_pads = False
         self._block: Block | None = None
         self._waiting: tuple[Frame, BlockOpen] | None = None
-        self._qber = plan.qber_hint
+        self._qber, self._qber_guessed = plan.qber_hint, True
         self._n_tag_failures = 0
         self.round_trips = RoundTrips()
 
@@ -135,7 +139,7 @@ class Endpoint:
         if self._pads.lease_left < PADS_PER_BLOCK:
             return self._ask_for_pads()
         if self._block is not None and self._block.qber_z is not None:
-            self._qber = max(self._block.qber_z, 1e-4)
+            self._qber, self._qber_guessed = max(self._block.qber_z, 1e-4), False
         self._n_asked += 1
         self._asks = True
         return [self._request]
@@ -234,11 +238,14 @@ class Endpoint:
             raise RemoteProtocolError(
                 f"{type(message).__name__} on stream 0 for a {self.role.value}", WRONG_STATE
             )
+        if isinstance(message, HANDOUT_MESSAGES):
+            return self.handouts.receive(message)
         match message:
             case Resume(blocks=blocks, next_block=next_block):
                 self._next_block = max(self._next_block, next_block)
                 self._has_met = True
-                return [*self._commits.listed(blocks, self._ripening), *self.request()]
+                effects = self._commits.listed(blocks, self._ripening)
+                return [*effects, *self.handouts.linked(), *self.request()]
             case PadLeaseRequest(high_water=high_water):
                 self._grants.admit(self._now_s())
                 base, count = self._pads.grant(high_water)
@@ -373,6 +380,7 @@ class Endpoint:
                 commits=self._commits,
                 entropy=self._entropy,
                 qber_hint=self._qber,
+                qber_guessed=self._qber_guessed,
                 log=log,
                 credit=Granted(),
                 round_trips=self.round_trips,

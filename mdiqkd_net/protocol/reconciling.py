@@ -93,7 +93,9 @@ class KeyReconciliation:
         """The reconciled key, shape (n,)."""
         return np.concatenate(self._finished)
 
-    def choose(self, *, rtt_s: float, light_s: float, budget_bits: float) -> None:
+    def choose(
+        self, *, rtt_s: float, light_s: float, budget_bits: float, guessed: bool = False
+    ) -> None:
         """Coordinator: take the scheme that keeps most bits per second, unless one is configured.
 
         What enters is public: the error rate is the last block's, or the hint.
@@ -102,6 +104,8 @@ class KeyReconciliation:
             rtt_s: Round-trip time between the users.
             light_s: How long the light of the block took; the next block's starts after this one.
             budget_bits: Length of the secret key if nothing leaked.
+            guessed: Whether the error rate is the hint; only schemes that bear a wrong one are
+                then taken.
         """
         if self.scheme is None and self._chunks:
             n_bits = sum(chunk.size for chunk in self._chunks)
@@ -112,6 +116,7 @@ class KeyReconciliation:
                 accumulation_s=light_s,
                 overlapped=False,
                 budget_bits=budget_bits,
+                figures=choice.TOLERANT if guessed else choice.FIGURES,
             ).name
 
     def start(self) -> list[Message]:

@@ -240,6 +240,7 @@ def on_estimation_bits(ctx: BlockContext, message: EstimationBits) -> Step:
         rtt_s=ctx.round_trips.shortest_s + 2.0 * ctx.processor.round_s,
         light_s=ctx.light_s,
         budget_bits=best.key_length_bits,
+        guessed=ctx.qber_guessed,
     )
     started = [ctx.send(m) for m in ctx.reconciliation.start()]
     return State.RECONCILING, [

@@ -16,6 +16,7 @@ from mdiqkd_net.errors import (
     RemoteProtocolError,
     WireError,
 )
+from mdiqkd_net.keys.asking import socket_path
 from mdiqkd_net.keys.pads import PadFile
 from mdiqkd_net.keys.store import KeyStore
 from mdiqkd_net.protocol.correspondence import LINK_LOST, Correspondence
@@ -28,6 +29,7 @@ from mdiqkd_net.runtime.config import (
     Peer,
     SystemEntropyConfig,
 )
+from mdiqkd_net.runtime.counter import serve as serve_counter
 from mdiqkd_net.runtime.designs import analysis_of, frozen_path
 from mdiqkd_net.runtime.link import Link, is_breach, is_final, secure, told
 from mdiqkd_net.runtime.optical import Transmitter
@@ -181,20 +183,22 @@ class EndpointNode:
                     world=self._world,
                     processor=processor,
                 )
-            listener, address = await self._world.listen(config.listen, "listen")
-            kinds = sorted(in_use())
-            self._telemetry.emit(
-                "ready",
-                role="endpoint",
-                listen=address,
-                secret_memory=kinds,
-                scheduler=config.postprocessing and config.postprocessing.scheduler,
-            )
-            await self._serve(listener, credentials, relay)
+            counter = await self._world.listen_local(socket_path(self._base / config.store))
+            async with counter:
+                listener, address = await self._world.listen(config.listen, "listen")
+                self._telemetry.emit(
+                    "ready",
+                    role="endpoint",
+                    listen=address,
+                    secret_memory=sorted(in_use()),
+                    scheduler=config.postprocessing and config.postprocessing.scheduler,
+                )
+                await self._serve(listener, counter, credentials, relay)
 
     async def _serve(
         self,
         listener: trio.abc.Listener[trio.abc.Stream],
+        counter: trio.abc.Listener[trio.abc.Stream],
         credentials: Credentials,
         relay: RelayLink,
     ) -> None:
@@ -216,6 +220,7 @@ class EndpointNode:
                     limits=config.limits,
                 )
             )
+            nursery.start_soon(serve_counter, counter, self._pairs)
             nursery.start_soon(self._keep_relay, credentials, relay)
             nursery.start_soon(self._keep_light, credentials)
             for peer in config.peers:
@@ -229,6 +234,10 @@ class EndpointNode:
             self._require_some_success()
             self._has_all_keys = True
             await trio.sleep_forever()
+
+    async def agree(self, peer: str, n_keys: int, *, allow_simulated: bool) -> None:
+        """Set keys aside at this user and a peer; see `Pair.agree`."""
+        await self._pairs[peer].agree(n_keys, allow_simulated=allow_simulated)
 
     def _correspond(self, node: str) -> Correspondence:
         pair = self._pairs.get(node)

@@ -4,7 +4,7 @@ A store is opened once in a node's life and read again only where a step may hav
 of the time of a campaign would be spent on opening stores otherwise.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,6 +12,7 @@ from typing import Final
 from mdiqkd_net.keys.records import KeyInfo
 from mdiqkd_net.keys.store import KeyStore
 from mdiqkd_net.protocol.commit import CommitRecord
+from mdiqkd_net.protocol.handout import OwnedRequest
 
 SALT: Final = b"simulation"
 STORE: Final = "keys.db"
@@ -25,6 +26,7 @@ class Books:
         keys: All of them, without values, by id.
         prints: Fingerprints of those that an application could take, by id.
         records: Of the commits, by block id.
+        requests: For keys that the node owns, as long as they are open.
         next_block: The least number of the next block.
         balances: Whether every bit is accounted for.
     """
@@ -32,11 +34,12 @@ class Books:
     keys: Mapping[str, KeyInfo]
     prints: Mapping[str, str]
     records: Mapping[bytes, CommitRecord]
+    requests: Sequence[OwnedRequest]
     next_block: int
     balances: bool
 
 
-NOTHING: Final = Books({}, {}, {}, 1, balances=True)
+NOTHING: Final = Books({}, {}, {}, (), 1, balances=True)
 
 
 class Shelf:
@@ -92,6 +95,7 @@ def _read(store: KeyStore, peer: str) -> Books:
         keys={key.key_id: key for key in store.keys(peer)},
         prints=store.fingerprints(peer, SALT),
         records={record.block_id: record for record in store.records(peer)},
+        requests=store.open_requests(peer),
         next_block=store.next_block(peer),
         balances=all(row.balances for row in store.ledger(peer)),
     )

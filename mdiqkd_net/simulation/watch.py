@@ -1,6 +1,6 @@
 """What must be true whatever goes wrong, checked while a simulated network runs.
 
-The numbers K1 to K11 are those of docs/explanation/simulation.md. Stores are read from the nodes'
+The numbers K1 to K12 are those of docs/explanation/simulation.md. Stores are read from the nodes'
 own files by the store's own code (`books`); frames are read where they leave a node (`frames`).
 """
 
@@ -13,6 +13,7 @@ from typing import Any, Final
 from mdiqkd_net.errors import KeyStoreError
 from mdiqkd_net.keys.store import KeyStore
 from mdiqkd_net.protocol.commit import UNSETTLED, Phase
+from mdiqkd_net.protocol.handout import Owner
 from mdiqkd_net.protocol.states import Role
 from mdiqkd_net.simulation.books import STORE, Books, Shelf
 from mdiqkd_net.simulation.frames import FrameWatch, Tagged, UserPair
@@ -95,11 +96,19 @@ class Watch:
         # Who puts an older store back delivers again; the manual says so.
         if (node, key.key_id) in self._delivered and node not in self._set_back:
             self._violated("K1", f"{node} delivers key {key.key_id} twice")
+        if wanted is None:
+            self._check_twin(node, peer, key.key_id)
         with key.value as secret:
             value = self._delivered[node, key.key_id] = bytes(secret.view)
         if self._delivered.get((peer, key.key_id), value) != value:
             self._violated("K2", f"{node} and {peer} deliver different values of {key.key_id}")
         return key.key_id
+
+    def _check_twin(self, node: str, peer: str, key_id: str) -> None:
+        key = self._shelf.books(peer, node).keys.get(key_id)
+        state = None if key is None else key.state
+        if state not in ("assigned", "delivered") and not self._set_back & {node, peer}:
+            self._violated("K12", f"{node} delivers key {key_id}; at {peer} it is {state}")
 
     def put_back(self, node: str, *, pads: bool, store: bool) -> None:
         """A node's pads or store become older copies of themselves."""
@@ -123,14 +132,25 @@ class Watch:
             for node in pair:
                 self._shelf.release(node)
 
-    def unsettled(self) -> set[tuple[UserPair, bytes]]:
-        """The blocks that wait for somebody's word, with the pair; none of a store set back."""
-        waiting: set[tuple[UserPair, bytes]] = set()
+    def unsettled(self) -> set[tuple[str, str]]:
+        """What waits for somebody's word, with the number of what must be true of it.
+
+        Nothing of a pair with a store that was set back.
+        """
+        waiting: set[tuple[str, str]] = set()
         for pair in self._pairs:
-            if not self._set_back & set(pair):
-                for role, node, peer in _roles(pair):
-                    records = self._shelf.books(node, peer).records.values()
-                    waiting |= {(pair, r.block_id) for r in records if r.phase in UNSETTLED[role]}
+            if self._set_back & set(pair):
+                continue
+            for role, node, peer in _roles(pair):
+                books = self._shelf.books(node, peer)
+                for record in books.records.values():
+                    if record.phase in UNSETTLED[role]:
+                        name = record.block_id.hex()[:8]
+                        waiting.add(("K9", f"block {name} of {node} with {peer}"))
+                for request in books.requests:
+                    if request.phase is not Owner.ASSIGNED:
+                        name = request.request.hex()[:8]
+                        waiting.add(("K12", f"request {name} of {node} to {peer} for keys"))
         return waiting
 
     def check_stores(self, changed: str | None = None) -> None:

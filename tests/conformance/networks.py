@@ -5,7 +5,7 @@ import socket
 from contextlib import asynccontextmanager, suppress
 
 import trio
-from triangle import RECEIVER, SECURITY, SOURCE
+from triangle import RECEIVER
 
 from mdiqkd_net.conformance.deadlines import Deadlines
 from mdiqkd_net.conformance.endpoint.harness import EndpointHarness
@@ -27,12 +27,16 @@ from mdiqkd_net.runtime.config import (
 from mdiqkd_net.runtime.endpoint import EndpointNode
 from mdiqkd_net.runtime.limits import Limits
 from mdiqkd_net.runtime.world import RealWorld
+from mdiqkd_net.simulation.network import N_PULSES as KEY_PULSES
+from mdiqkd_net.simulation.network import QBER_HINT, SECURITY, SOURCE
 from mdiqkd_net.telemetry.events import Telemetry
 
 SCALE = 0.3
 HANDSHAKE_S = 6 * SCALE
 FIBER = Fiber(length_km=0.0, attenuation_db_per_km=0.2, insertion_loss_db=1.55)
 N_PULSES = 60_000
+LIMITS = Limits()
+"""Of relays in virtual time."""
 WAIT = ("CT-RL-S-10", "CT-RL-S-11", "CT-RL-X-01", "CT-RL-X-03", "CT-RL-X-04")
 """Cases that wait for a deadline of the node to pass; played in virtual time (`quick`)."""
 OVER_TLS = [case for case in RELAY_CASES if case.id not in WAIT]
@@ -53,8 +57,9 @@ def tls_of(directory, node):
     )
 
 
-def relay_config(listen, light_listen, tls):
+def relay_config(listen, light_listen, tls, limits=None):
     return CharlesConfig(
+        limits=limits or LIMITS,
         node="charles",
         listen=listen,
         tls=tls,
@@ -65,7 +70,6 @@ def relay_config(listen, light_listen, tls):
             seed=3,
         ),
         segment_pulses=25_000,
-        limits=Limits(handshake_s=HANDSHAKE_S),
     )
 
 
@@ -77,7 +81,10 @@ async def relay(directory, monkeypatch, make=charles.Charles):
     users, light = (socket.create_server(("127.0.0.1", 0), backlog=64) for _ in range(2))
     places = users.getsockname(), light.getsockname()
     config = relay_config(
-        f"fd://{users.detach()}", f"fd://{light.detach()}", tls_of(directory, "charles")
+        f"fd://{users.detach()}",
+        f"fd://{light.detach()}",
+        tls_of(directory, "charles"),
+        Limits(handshake_s=HANDSHAKE_S),
     )
     harness = RelayHarness(
         places[0],
@@ -108,8 +115,10 @@ def endpoint_config(*, listen, relay, light, tls):
         source=SOURCE,
         security=SECURITY,
         store="alice.sqlite",
-        peers=[Peer(node="bob", pads="alice--bob.alice.pads", n_pulses=N_PULSES)],
-        limits=Limits(handshake_s=HANDSHAKE_S),
+        reconciler="cascade",
+        qber_hint=QBER_HINT,
+        patience_s=3600.0,  # between two cases nobody is its peer
+        peers=[Peer(node="bob", pads="alice--bob.alice.pads", n_pulses=KEY_PULSES, blocks=0)],
     )
 
 

@@ -20,20 +20,25 @@ from conformance.networks import (
 )
 
 from mdiqkd_net.conformance.connection import GONE
-from mdiqkd_net.conformance.endpoint.harness import EndpointHarness
+from mdiqkd_net.conformance.endpoint.harness import EndpointHarness, PairSettings
 from mdiqkd_net.conformance.identity import Identity
 from mdiqkd_net.conformance.relay import RELAY_CASES
 from mdiqkd_net.conformance.relay.harness import RelayHarness
+from mdiqkd_net.protocol.agreement import Agreement
+from mdiqkd_net.protocol.endpoint import PairPlan
 from mdiqkd_net.runtime import charles
 from mdiqkd_net.runtime.config import Tls
 from mdiqkd_net.simulation.life import SimulatedCredentials, SimulatedEntropy
 from mdiqkd_net.simulation.net import Net
+from mdiqkd_net.simulation.network import N_PULSES as KEY_PULSES
+from mdiqkd_net.simulation.network import QBER_HINT, SECURITY, SOURCE
 from mdiqkd_net.telemetry.events import Telemetry
 
 NO_FILES = Tls(authority="", certificate="", private_key="")
 ABOUT_TLS = ("CT-RL-H-10", "CT-RL-H-11", "CT-RL-H-12", "CT-RL-X-02")
-LONG = ("CT-RL-S-06", "CT-RL-S-16")
-"""Cases with thousands of messages: half of the time of all, so broken relays are spared them."""
+LONG = ("CT-RL-S-06", "CT-RL-S-16", "CT-RL-M-")
+"""Most of the time of all: thousands of messages, and bodies. Broken relays that pass them are
+spared them."""
 QUICK_RELAY_CASES = [case for case in RELAY_CASES if case.id not in ABOUT_TLS]
 N_PULSES = 60_000
 
@@ -54,6 +59,10 @@ class QuickWorld:
     async def listen(self, address, key):
         await trio.lowlevel.checkpoint()
         return self._net.listen(self._node, address, key), address
+
+    async def listen_local(self, _path):
+        await trio.lowlevel.checkpoint()
+        return self._net.listen(self._node, f"{self._node}:keys", "store")
 
     async def connect(self, address, _key):
         return await self._net.connect(self._node, address)
@@ -127,29 +136,52 @@ def new_net():
     return Net(Random("net"), lambda _end, _data: None)
 
 
+def pair_settings(directory):
+    plan = PairPlan(
+        node="bob",
+        peer="alice",
+        n_pulses=KEY_PULSES,
+        blocks=0,
+        agreement=Agreement(
+            source=SOURCE,
+            security=SECURITY,
+            bell_states=("psi_minus", "psi_plus"),
+            reconciler="cascade",
+        ),
+        qber_hint=QBER_HINT,
+    )
+    pads = directory / "alice--bob.bob.pads"
+    return PairSettings(identity("bob"), "alice:1", "charles:2", plan, pads)
+
+
 class QuickEndpointHarness(EndpointHarness):
-    def __init__(self, net, **settings):
-        super().__init__("charles:1", identity("charles"), **settings)
+    def __init__(self, net, pair=None):
+        super().__init__("charles:1", identity("charles"), pair=pair)
         self._net = net
 
     async def start(self):
         self._listener = self._net.listen("charles", "charles:1", "listen")
+        if self.pair is not None:
+            self._at_fiber = self._net.listen("charles", "charles:2", "light")
+            self.open_pads(self.pair)
 
-    async def accept(self):
-        end = await self._listener.accept()
+    async def _secured(self, end):
         with trio.fail_after(self.deadlines.reaction_s):
             await SimulatedCredentials().secure(end, server_side=True)
         return Plain(end)
 
+    async def connect(self, pair):
+        return await dial(self._net, pair.identity.node, pair.address)
+
 
 @asynccontextmanager
-async def endpoint(directory):
+async def endpoint(directory, *, paired=True):
     """Alice, started again whenever she gives up; the harness that is her relay."""
     net = new_net()
     config = endpoint_config(listen="alice:1", relay="charles:1", light="charles:2", tls=NO_FILES)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(keep_running, config, directory, QuickWorld(net, "alice"))
-        yield QuickEndpointHarness(net)
+        yield QuickEndpointHarness(net, pair_settings(directory) if paired else None)
         nursery.cancel_scope.cancel()
 
 

@@ -19,7 +19,7 @@ from mdiqkd_net.runtime.crashing import crash_points
 
 pytestmark = pytest.mark.campaign
 
-RARE = ("freeze", "abort")
+RARE = ("freeze", "abort", "hand")
 """No step of an undisturbed block that is not judged by a design."""
 
 POINTS = {

@@ -3,6 +3,7 @@
 from random import Random
 
 import pytest
+from commits import prepare
 
 from mdiqkd_net.blocks import SecretKey
 from mdiqkd_net.keys.records import BlockMeta
@@ -30,7 +31,8 @@ def meta(number):
 
 
 def hold(store, number):
-    store.hold(meta(number), SecretKey(bytes([number] * 16), 512, "simulated", SecretBuffer(64)))
+    key = SecretKey(bytes([number] * 16), 512, "simulated", SecretBuffer(64))
+    prepare(store, meta(number), key)
 
 
 def held(disk):

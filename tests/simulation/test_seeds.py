@@ -11,10 +11,12 @@ import trio
 
 from mdiqkd_net.blocks import SecretKey
 from mdiqkd_net.devices.entropy import SystemEntropy
-from mdiqkd_net.keys import contents, pads
+from mdiqkd_net.keys import contents, handouts, pads
 from mdiqkd_net.keys.pads import PadFile
 from mdiqkd_net.keys.store import KeyStore
+from mdiqkd_net.protocol.effects import HandStep
 from mdiqkd_net.protocol.endpoint import Endpoint
+from mdiqkd_net.protocol.handing import Handouts
 from mdiqkd_net.protocol.leases import WINDOW
 from mdiqkd_net.protocol.reconciling import KeyReconciliation
 from mdiqkd_net.runtime.pair import Pair
@@ -22,6 +24,7 @@ from mdiqkd_net.secret import SecretBuffer
 from mdiqkd_net.simulation import network, scheduling, seeds
 from mdiqkd_net.simulation.faults import FAULTS, drawn
 from mdiqkd_net.simulation.seeds import Outcome, run_seeds, simulate
+from mdiqkd_net.wire.messages import KeyAssigned
 
 HARSH = ("crash", "torn", "cut", "stall", "crumble")
 
@@ -127,6 +130,21 @@ def test_keys_that_are_delivered_and_stay(monkeypatch):
 
     monkeypatch.setattr(contents, "deliver", show)
     find({"K1"})
+
+
+def test_keys_that_the_other_user_has_not_set_aside(monkeypatch):
+    monkeypatch.setitem(handouts._STEPS, HandStep.ASSIGN, lambda *_: None)
+    find({"K12"})
+
+
+def test_requests_that_have_no_end(monkeypatch, impatient):
+    whole = Handouts.receive
+
+    def deaf(core, message):
+        return [] if isinstance(message, KeyAssigned) else whole(core, message)
+
+    monkeypatch.setattr(Handouts, "receive", deaf)
+    find({"K12"})
 
 
 def test_keys_that_differ(monkeypatch):

@@ -1,6 +1,7 @@
 """What must be true of stores and frames: planted defects that need no network."""
 
 import msgspec
+from commits import offer, prepare
 from examples import EXAMPLES
 
 from mdiqkd_net.blocks import SecretKey
@@ -32,7 +33,7 @@ def hold(path, owner, phase, block_id=bytes(16)):
     )
     path.mkdir(exist_ok=True)
     with KeyStore.open(path / STORE) as store:
-        store.hold(meta, SecretKey(block_id, 256, "simulated", SecretBuffer(32)))
+        prepare(store, meta, SecretKey(block_id, 256, "simulated", SecretBuffer(32)))
         for step in Phase:
             if step is phase or (step, phase) == (Phase.COMMITTED, Phase.CONFIRMED):
                 store.settle(block_id, step, b"")
@@ -47,7 +48,7 @@ def test_keys_of_an_aborted_block_that_are_offered(tmp_path):
     watch.check_stores()
     assert watch.violations == []
     with KeyStore.open(tmp_path / "alice" / STORE) as store:
-        store.release(bytes(16))
+        offer(store, bytes(16))
     watch.check_stores()
     assert [v for v in watch.violations if v.startswith("K11: alice offers")]
 
@@ -81,7 +82,10 @@ def test_commits_that_can_come_to_no_end(tmp_path):
     hold(tmp_path / "bob", "bob", Phase.PREPARED, b"1" * 16)
     watch.check_stores()
     assert watch.violations == []
-    assert watch.unsettled() == {(("alice", "bob"), b"1" * 16)}
+    assert watch.unsettled() == {
+        ("K9", "block 31313131 of alice with bob"),
+        ("K9", "block 31313131 of bob with alice"),
+    }
     hold(tmp_path / "alice", "alice", Phase.ABORTED, b"2" * 16)
     hold(tmp_path / "bob", "bob", Phase.COMMITTED, b"2" * 16)
     watch.check_stores()

@@ -122,7 +122,7 @@ def check_outcomes(seen: Seen) -> None:
 def check_signatures(session: Session, seen: Seen) -> None:
     """Every batch is signed over the chain of everything announced before."""
     key = _key(session.ready)
-    for batch, link in zip(seen.batches, _chain(session.ready, seen.batches), strict=True):
+    for batch, link in zip(seen.batches, chain(session.ready, seen.batches), strict=True):
         try:
             key.verify(batch.signature, link)
         except InvalidSignature:
@@ -131,12 +131,9 @@ def check_signatures(session: Session, seen: Seen) -> None:
 
 def check_close_signature(session: Session, seen: Seen) -> None:
     """The close is signed over the chain and its counts."""
-    links = list(_chain(session.ready, seen.batches))
-    last = links[-1] if links else _first(session.ready)
-    numbers = seen.close.batches.to_bytes(8, "big") + seen.close.count.to_bytes(8, "big")
-    closed = hashlib.sha256(b"mdiqkd1 close\0" + last + numbers).digest()
+    signed = closing(session.ready, seen.batches, seen.close)
     try:
-        _key(session.ready).verify(seen.close.signature, closed)
+        _key(session.ready).verify(seen.close.signature, signed)
     except InvalidSignature:
         raise Broken("the signature of the close does not fit") from None
 
@@ -173,7 +170,16 @@ def _first(ready: PairReady) -> bytes:
     return hashlib.sha256(b"mdiqkd1 announcements\0" + ready.session).digest()
 
 
-def _chain(ready: PairReady, batches: list[Announcement]) -> Iterator[bytes]:
+def closing(ready: PairReady, batches: list[Announcement], close: AnnouncementsClosed) -> bytes:
+    """What a close signs, 32 bytes."""
+    links = list(chain(ready, batches))
+    last = links[-1] if links else _first(ready)
+    numbers = close.batches.to_bytes(8, "big") + close.count.to_bytes(8, "big")
+    return hashlib.sha256(b"mdiqkd1 close\0" + last + numbers).digest()
+
+
+def chain(ready: PairReady, batches: list[Announcement]) -> Iterator[bytes]:
+    """What each batch signs, 32 bytes: all that was announced up to it."""
     link = _first(ready)
     for batch in batches:
         pulses, outcomes = batch.pulses, batch.outcomes

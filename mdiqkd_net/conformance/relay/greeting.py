@@ -136,7 +136,7 @@ async def _(h: RelayHarness) -> Ending:
 
 @AREA.case(13, "a second link of a user takes the place of the first", "4.5")
 async def _(h: RelayHarness) -> None:
-    first = await h.user(label="the first link")
+    first = await h.taken_up(await h.user(label="the first link"))
     second = await h.user(label="the second link")
     try:
         while await first.next() is not None:
@@ -171,7 +171,7 @@ async def _(h: RelayHarness) -> None:
 @AREA.case(16, "its Hello names the epoch that it has seen last", "4.4")
 async def _(h: RelayHarness) -> None:
     for _ in range(2):
-        user = await h.user()
+        user = await h.taken_up(await h.user())
         again = await h.back(user)
         if _heard(again).seen != user.correspondence.epoch:
             raise Broken("it names another epoch than that of the last link")

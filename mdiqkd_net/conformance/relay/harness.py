@@ -18,7 +18,7 @@ from mdiqkd_net.conformance.relay.light import Transmitter
 from mdiqkd_net.protocol.correspondence import Correspondence
 from mdiqkd_net.protocol.handshake import RoleName
 from mdiqkd_net.wire.frames import Frame
-from mdiqkd_net.wire.messages import PairReady, PairRequest
+from mdiqkd_net.wire.messages import PairReady, PairRequest, Ping, Pong
 
 SECOND_USER: Final = "a second --identity"
 LIGHT: Final = "--light"
@@ -179,6 +179,16 @@ class RelayHarness(Harness):
             raise Broken(f"{user.label}: it does not go on, though neither epoch has changed")
         return peer
 
+    async def taken_up(self, user: Peer) -> Peer:
+        """Wait until the relay has read the user's Hello: it answers what comes behind it.
+
+        Raises:
+            Broken: It does not.
+        """
+        await user.tell(Ping(n=1))
+        await user.expect(Pong)
+        return user
+
     def number_of(self, user: Peer) -> int:
         """Which identity a user is."""
         return [who.node for who in self.identities].index(user.label)
@@ -200,7 +210,10 @@ class RelayHarness(Harness):
     async def two_users(self) -> tuple[Peer, Peer]:
         """Both users, connected; the one with the lesser node id first."""
         first, second = sorted((0, 1), key=lambda number: self.identities[number].node)
-        return await self.user(first), await self.user(second)
+        return (
+            await self.taken_up(await self.user(first)),
+            await self.taken_up(await self.user(second)),
+        )
 
     def request(self, of: Peer, n_pulses: int = N_PULSES) -> PairRequest:
         """A user's next request: a pair with the other identity, or with somebody absent."""

@@ -12,8 +12,8 @@ from mdiqkd_net.wire.frames import HEADER_BYTES
 from mdiqkd_net.wire.messages import PairAborted, PairArmed, PairReady, PairRequest
 
 WRONG_STATE: Final = 0x0301
-CROWD: Final = 64
-STORM: Final = 32
+CROWD: Final = 24
+STORM: Final = 12
 N_MUTANTS: Final = 16
 AREA: Final = Area[RelayHarness]("CT-RL-X", "Robustness", "L3")
 
@@ -162,7 +162,8 @@ async def _(h: RelayHarness) -> None:
     for _ in range(8):
         for user in users:
             await user.drop()
-        users = await h.back(users[0]), await h.back(users[1])
+        first, second = await h.back(users[0]), await h.back(users[1])
+        users = await h.taken_up(first), await h.taken_up(second)
     await users[0].tell(PairArmed(session=ready.session), frame.stream)
     for user in users:
         await user.quiet("the session stands, and only one of its users is armed")

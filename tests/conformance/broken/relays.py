@@ -30,6 +30,7 @@ from mdiqkd_net.protocol.effects import StartLight
 from mdiqkd_net.protocol.relay import Relay, segments
 from mdiqkd_net.protocol.states import RelayState
 from mdiqkd_net.runtime import charles, link
+from mdiqkd_net.runtime.limits import Limits
 from mdiqkd_net.wire.codec import decode
 from mdiqkd_net.wire.frames import HEADER_BYTES, FrameReader, Sequencer
 from mdiqkd_net.wire.messages import BY_TYPE
@@ -303,6 +304,7 @@ DEFECTS = {
         ((link.Link, "accept", accept_all),), frozenset(ids("S", 18))
     ),
     "waits for handshakes for ever": Defect(
-        ((networks, "HANDSHAKE_S", 3600.0),), frozenset(ids("X", 1, 3))
+        ((networks, "LIMITS", Limits(handshake_s=3600, header_s=3600, body_s=3600)),),
+        frozenset(ids("X", 1, 3, 4)),
     ),
 }
