@@ -102,6 +102,7 @@ class Network:
             self._blocks = 0  # without end: there must be one to make in peace
         self._reconciler: Scheme = rng.choice(("cascade", "cascade_low_rounds"))
         self._lives: dict[str, Life] = {}
+        self._starting: dict[str, EndpointNode] = {}
         self._shells: dict[str, EndpointNode] = {}
         self._n_lives = dict.fromkeys(self.names, 0)
         self._disks = {
@@ -226,11 +227,11 @@ class Network:
 
     async def _user(self, life: Life, base: Path, telemetry: Telemetry) -> None:
         shell = EndpointNode(self._user_config(life.node), base, telemetry, life)
-        self._shells[life.node] = shell
+        self._starting[life.node] = shell
         try:
             await shell.run()
         finally:
-            del self._shells[life.node]
+            self._shells.pop(life.node, None)
 
     def _relay_config(self) -> CharlesConfig:
         return CharlesConfig(
@@ -315,7 +316,9 @@ class Network:
         told = ("block", "stage", "peer", "reason", "secret_bits", "n_keys")
         detail = " ".join(f"{k}={fields[k]}" for k in told if fields.get(k) is not None)
         self.note(node, f"{event} {detail}")
-        if event == "pair.failed":
+        if event == "ready" and node != RELAY:
+            self._shells[node] = self._starting[node]
+        elif event == "pair.failed":
             self._lives[node].has_given_up.set()
         elif event == "block.key":
             self.keys += 1
