@@ -66,7 +66,7 @@ EXAMPLES = [
     ),
     m.BlockOpened(block=1, session_digest=bytes(32), source=SOURCE),
     m.Gate(batches=1, count=2, digest=bytes(16), hash_key=bytes(32)),
-    m.Sift(chunk=0, settings=bulk.pack_pairs(np.array([3, 0, 1], np.uint8))),
+    m.Sift(chunk=0, settings=bulk.pack_ranked(np.array([3, 0, 1], np.uint8))),
     m.SiftDone(count=3, nonce=bytes(16)),
     m.EstimationBits(bits=bulk.pack_bits(np.array([1], np.uint8)), chunk=0, last=True),
     m.ReconcileStart(bits=100, chunk=0, qber=15_000_000, scheme="ldpc", seed=bytes(32)),

@@ -146,21 +146,21 @@ def _reveal(ctx: BlockContext) -> list[Effect]:
     effects: list[Effect] = [ctx.report("block.stage", stage="sift")]
     for chunk, start in enumerate(range(0, settings.size, SIFT_EVENTS)):
         part = settings[start : start + SIFT_EVENTS]
-        effects.append(ctx.send(Sift(chunk=chunk, settings=bulk.pack_pairs(part))))
+        effects.append(ctx.send(Sift(chunk=chunk, settings=bulk.pack_ranked(part))))
     done = SiftDone(count=settings.size, nonce=ctx.entropy(16))
     return [*effects, ctx.send(done)]
 
 
 def on_sift(ctx: BlockContext, message: Sift) -> Step:
     """Either: a part of the peer's settings."""
-    settings = bulk.unpack_pairs(message.settings)
     have = sum(part.size for part in ctx.peer_settings)
-    if message.chunk != len(ctx.peer_settings) or have + settings.size > ctx.log.n_announced:
+    n_settings = message.settings.n  # before there is room for them: they may be few bytes
+    if message.chunk != len(ctx.peer_settings) or have + n_settings > ctx.log.n_announced:
         raise RemoteProtocolError(
-            f"sift: found chunk {message.chunk} with {settings.size} settings; allowed: "
+            f"sift: found chunk {message.chunk} with {n_settings} settings; allowed: "
             f"chunk {len(ctx.peer_settings)} with at most {ctx.log.n_announced - have}"
         )
-    ctx.peer_settings.append(settings)
+    ctx.peer_settings.append(bulk.unpack_ranked(message.settings))
     return State.SIFTING, []
 
 

@@ -1,7 +1,8 @@
 """Arrays on the wire: `{n, t, v}` with a count, a type and packed little-endian bytes (spec 3.3).
 
 A sequence of increasing pulse numbers travels as Rice-coded gaps: for geometric gaps this is within
-a few per cent of their entropy, and it cannot express a duplicate or a decrease.
+a few per cent of their entropy, and it cannot express a duplicate or a decrease. Settings, of which
+one is far more common than the others, travel as the gaps between the others.
 """
 
 from typing import Annotated, Any, Final, Literal
@@ -15,6 +16,7 @@ from mdiqkd_net.errors import LocalProtocolError, WireError
 from mdiqkd_net.wire.frames import MAX_BODY_BYTES, SCHEMA
 
 MAX_ITEMS: Final = 8 * MAX_BODY_BYTES
+MAX_RANKED: Final = 1 << 22
 MAX_RICE_BITS: Final = 48
 UNSIGNED: Final[dict[str, type[np.unsignedinteger[Any]]]] = {
     "u8": np.uint8,
@@ -27,11 +29,11 @@ UNSIGNED: Final[dict[str, type[np.unsignedinteger[Any]]]] = {
 class Bulk(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A packed array: `n` items of type `t` in `v`.
 
-    `b1` is one bit and `u2` two bits per item, first item in the low bits, spare bits zero.
+    `b1` is one bit per item, first item in the low bits, spare bits zero.
     """
 
     n: Annotated[int, Meta(ge=0, le=MAX_ITEMS)]
-    t: Literal["b1", "u2", "u8", "u16", "u32", "u64"]
+    t: Literal["b1", "u8", "u16", "u32", "u64"]
     v: Annotated[bytes, Meta(max_length=MAX_BODY_BYTES)]
 
 
@@ -41,6 +43,18 @@ class Rice(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     k: Annotated[int, Meta(ge=0, le=MAX_RICE_BITS)]
     n: Annotated[int, Meta(ge=0, le=MAX_ITEMS)]
     v: Annotated[bytes, Meta(max_length=MAX_BODY_BYTES)]
+
+
+class Ranked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`n` items, each one of the four `symbols`, which come in the order of their ranks 0 to 3.
+
+    `ranks` are three sequences of positions, counted from 0: of the items that are above rank 0,
+    among these of those that are above rank 1, and among these of those that are of rank 3.
+    """
+
+    n: Annotated[int, Meta(ge=0, le=MAX_RANKED)]
+    ranks: Annotated[list[Rice], Meta(min_length=3, max_length=3)]
+    symbols: Annotated[bytes, Meta(min_length=4, max_length=4)]
 
 
 def pack_bits(bits: NDArray[np.uint8]) -> Bulk:
@@ -59,32 +73,6 @@ def unpack_bits(bulk: Bulk) -> NDArray[np.uint8]:
     if bits[bulk.n :].any():
         raise WireError("bulk array: spare bits are not zero", SCHEMA)
     return bits[: bulk.n]
-
-
-def pack_pairs(values: NDArray[np.uint8]) -> Bulk:
-    """Pack values 0 to 3, shape (n,), four to the byte."""
-    padded = np.zeros((values.size + 3) // 4 * 4, np.uint8)
-    padded[: values.size] = values
-    quads = padded.reshape(-1, 4)
-    packed = quads[:, 0] | quads[:, 1] << 2 | quads[:, 2] << 4 | quads[:, 3] << 6
-    return Bulk(n=values.size, t="u2", v=packed.astype(np.uint8).tobytes())
-
-
-def unpack_pairs(bulk: Bulk) -> NDArray[np.uint8]:
-    """Undo `pack_pairs`; shape (n,).
-
-    Raises:
-        WireError: Wrong type, length, or spare bits that are not zero.
-    """
-    _expect(bulk, "u2", (bulk.n + 3) // 4)
-    packed = np.frombuffer(bulk.v, np.uint8)
-    values = np.empty((packed.size, 4), np.uint8)
-    for i in range(4):
-        values[:, i] = (packed >> (2 * i)) & 3
-    flat = values.reshape(-1)
-    if flat[bulk.n :].any():
-        raise WireError("bulk array: spare bits are not zero", SCHEMA)
-    return flat[: bulk.n]
 
 
 def pack_unsigned(values: NDArray[np.unsignedinteger[Any]] | NDArray[np.int64]) -> Bulk:
@@ -152,6 +140,36 @@ def unpack_gaps(rice: Rice, base: int, end: int) -> NDArray[np.int64]:
     if (n_bits + 7) // 8 != len(rice.v) or (n_bits % 8 and rice.v[-1] >> n_bits % 8):
         raise WireError("gaps: spare bits or bytes", SCHEMA)
     return pulses
+
+
+def pack_ranked(values: NDArray[np.uint8]) -> Ranked:
+    """Pack values 0 to 3, shape (n,), the most common one in the fewest bits."""
+    symbols = np.argsort(-np.bincount(values, minlength=4), kind="stable").astype(np.uint8)
+    above: NDArray[np.uint8] = np.argsort(symbols).astype(np.uint8)[values]
+    ranks = []
+    for rank in range(1, 4):
+        positions = np.flatnonzero(above >= rank)
+        ranks.append(pack_gaps(positions, 0))
+        above = above[positions]
+    return Ranked(n=values.size, ranks=ranks, symbols=symbols.tobytes())
+
+
+def unpack_ranked(ranked: Ranked) -> NDArray[np.uint8]:
+    """Undo `pack_ranked`; shape (n,). A few bytes may stand for many items: look at `n` first.
+
+    Raises:
+        WireError: The symbols are not 0 to 3, or positions that cannot be.
+    """
+    if sorted(ranked.symbols) != [0, 1, 2, 3]:
+        found = ranked.symbols.hex(" ")
+        raise WireError(f"ranked array: found symbols {found}; allowed: each of 0 to 3", SCHEMA)
+    values = np.full(ranked.n, ranked.symbols[0], np.uint8)
+    at: NDArray[np.int64] | None = None
+    for rice, symbol in zip(ranked.ranks, ranked.symbols[1:], strict=True):
+        positions = unpack_gaps(rice, 0, ranked.n if at is None else at.size)
+        at = positions if at is None else at[positions]
+        values[at] = symbol
+    return values
 
 
 def _expect(bulk: Bulk, kind: str, n_bytes: int) -> None:

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from mdiqkd_net.params import MAX_PULSES
 from mdiqkd_net.units import NANO
-from mdiqkd_net.wire.bulk import Bulk, Rice
+from mdiqkd_net.wire.bulk import Bulk, Ranked, Rice
 from mdiqkd_net.wire.frames import MAX_STREAMS
 
 KIB: Final = 1 << 10
@@ -230,7 +230,7 @@ class Sift(Message, frozen=True):
     CAP: ClassVar[int] = 2 * MIB
 
     chunk: Natural
-    settings: Bulk  # u2: 0 = o, 1 = x, 2 = y, 3 = z
+    settings: Ranked  # 0 = o, 1 = x, 2 = y, 3 = z
 
 
 class SiftDone(Message, frozen=True):

@@ -43,7 +43,14 @@ from mdiqkd_net.structs import parse_toml
 from mdiqkd_net.wire import bulk
 from mdiqkd_net.wire.codec import CAPS, decode, encode
 from mdiqkd_net.wire.frames import HEADER_BYTES, Frame, FrameReader, Sequencer
-from mdiqkd_net.wire.messages import BY_TYPE, Announcement, AnnouncementsClosed, BlockOpen, Hello
+from mdiqkd_net.wire.messages import (
+    BY_TYPE,
+    Announcement,
+    AnnouncementsClosed,
+    BlockOpen,
+    Hello,
+    Sift,
+)
 
 ROOT = Path(__file__).parents[2]
 WIRE = (WireError,)
@@ -110,11 +117,11 @@ def _array(unpack):
         v = mutate.any_bytes(rng, 70)
         if rng.random() < 0.5:
             v = bytes((n + 7) // 8 * rng.choice((1, 2, 8))) if n < 400 else v
-        return struct.pack("<IB", n, rng.randrange(6)) + v
+        return struct.pack("<IB", n, rng.randrange(5)) + v
 
     def run(data):
         n, kind = struct.unpack_from("<IB", data.ljust(5, b"\0"))
-        array = bulk.Bulk(n=n, t=("b1", "u2", "u8", "u16", "u32", "u64")[kind % 6], v=data[5:])
+        array = bulk.Bulk(n=n, t=("b1", "u8", "u16", "u32", "u64")[kind % 5], v=data[5:])
         assert unpack(array).size == n
 
     return Target(make, run, WIRE)
@@ -143,6 +150,20 @@ def _read_gaps(data):
     if pulses.size:
         assert base <= pulses[0] <= pulses[-1] < end
         assert (np.diff(pulses) > 0).all()
+
+
+def _some_ranked(rng):
+    table = rng.choice(([0, 1, 2, 3], [3, 3, 3, 3, 1, 2], [2]))
+    values = np.array([rng.choice(table) for _ in range(rng.randrange(40))], np.uint8)
+    body = encode(Sift(chunk=0, settings=bulk.pack_ranked(values)))
+    return mutate.by_bytes(body, rng) if rng.random() < 0.8 else body
+
+
+def _read_ranked(data):
+    sift = decode(Frame(Sift.TYPE, 0, 0, 0, bytes(HEADER_BYTES) + data))
+    values = bulk.unpack_ranked(sift.settings)
+    assert values.size == sift.settings.n
+    assert not values.size or values.max() <= 3
 
 
 def _number_frames(data):
@@ -472,7 +493,7 @@ TARGETS = {
     "frames": Target(_some_frames, _read_frames, WIRE),
     **{f"body of {BY_TYPE[kind].__name__}": _body_of(kind) for kind in KINDS},
     "bits": _array(bulk.unpack_bits),
-    "pairs": _array(bulk.unpack_pairs),
+    "ranked": Target(_some_ranked, _read_ranked, WIRE),
     "unsigned": _array(bulk.unpack_unsigned),
     "gaps": Target(_some_gaps, _read_gaps, WIRE),
     "sequencer": Target(lambda rng: mutate.any_bytes(rng, 80), _number_frames, WIRE),

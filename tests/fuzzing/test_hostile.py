@@ -109,11 +109,10 @@ N_BYTES = 100_000
     ("unpack", "n_items"),
     [
         (lambda v, n: bulk.unpack_bits(bulk.Bulk(n=n, t="b1", v=v)), 8 * N_BYTES),
-        (lambda v, n: bulk.unpack_pairs(bulk.Bulk(n=n, t="u2", v=v)), 4 * N_BYTES),
         (lambda v, n: bulk.unpack_unsigned(bulk.Bulk(n=n, t="u8", v=v)), N_BYTES),
         (lambda v, n: bulk.unpack_gaps(bulk.Rice(k=0, n=n, v=v), 0, n), 8 * N_BYTES),
     ],
-    ids=["b1", "u2", "u8", "gaps"],
+    ids=["b1", "u8", "gaps"],
 )
 def test_an_array_takes_memory_in_proportion(unpack, n_items):
     v = b"\xff" * N_BYTES

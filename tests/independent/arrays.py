@@ -3,7 +3,7 @@
 from independent.arithmetic import bits_low_first
 from independent.refusal import SCHEMA, refuse
 
-BITS = {"b1": 1, "u2": 2, "u8": 8, "u16": 16, "u32": 32, "u64": 64}
+BITS = {"b1": 1, "u8": 8, "u16": 16, "u32": 32, "u64": 64}
 
 
 def items_of(n, kind, v):
@@ -35,3 +35,14 @@ def pulses_of(k, n, v, base, end):
         at = one + 1 + k
     refuse((at + 7) // 8 == len(v) and not any(bits[at:]), SCHEMA, "spare bits")
     return found
+
+
+def ranked_of(n, ranks, symbols):
+    """The items of a `{n, ranks, symbols}`, rank by rank."""
+    refuse(sorted(symbols) == [0, 1, 2, 3], SCHEMA, "symbols")
+    items, left = [symbols[0]] * n, list(range(n))
+    for (k, count, v), symbol in zip(ranks, symbols[1:], strict=True):
+        left = [left[i] for i in pulses_of(k, count, v, 0, len(left))]
+        for i in left:
+            items[i] = symbol
+    return items

@@ -5,7 +5,7 @@ import struct
 import uuid
 
 from independent.arithmetic import bits_high_first, packed_high_first, poly1305, signed
-from independent.arrays import items_of, pulses_of
+from independent.arrays import items_of, pulses_of, ranked_of
 from independent.messagepack import read, write
 from independent.refusal import (
     FAILED_CHECK,
@@ -100,6 +100,10 @@ def sequences(given, expected):
 
 
 def bulk_arrays(given, expected):
+    if given["kind"] == "ranked":
+        ranks = [(rank["k"], rank["n"], octets(rank["v"])) for rank in given["ranks"]]
+        found = ranked_of(given["n"], ranks, octets(given["symbols"]))
+        return {"items": [str(item) for item in found]}
     v = octets(given["v"])
     if given["kind"] == "bulk":
         found = items_of(given["n"], given["t"], v)

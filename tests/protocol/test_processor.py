@@ -102,5 +102,5 @@ def test_what_a_round_costs_elsewhere_counts_in_the_choice_of_a_scheme():
     """Without it a round takes no time in here, and test_reconciling.py sees another scheme."""
     far = Unreliable("nothing", 0)
     far.round_s = 0.1
-    triangle = Triangle(60_000_000, reconciler="auto", processor=far).run()
+    triangle = Triangle(60_000_000, reconciler="auto", processor=far, blocks=2).run()
     assert triangle.alice.report("block.key")["scheme"] == "ldpc"

@@ -7,8 +7,9 @@ from triangle import Triangle
 
 from mdiqkd_net.errors import RemoteProtocolError
 from mdiqkd_net.protocol.states import State
+from mdiqkd_net.wire import bulk
 from mdiqkd_net.wire import messages as m
-from mdiqkd_net.wire.bulk import Bulk
+from mdiqkd_net.wire.bulk import Bulk, Ranked, Rice
 from mdiqkd_net.wire.codec import decode, encode
 from mdiqkd_net.wire.frames import HEADER, Frame, Sequencer
 
@@ -23,6 +24,11 @@ def rewritten(frame, **fields):
     _, *rest = HEADER.unpack(frame.raw[: HEADER.size])
     raw = HEADER.pack(len(body), *rest) + body
     return Frame(frame.kind, frame.stream, frame.seq, frame.ack, raw)
+
+
+def ranked(n):
+    """So many settings o, in a few bytes."""
+    return Ranked(n=n, ranks=3 * [Rice(k=0, n=0, v=b"")], symbols=bytes(range(4)))
 
 
 @pytest.mark.parametrize(
@@ -52,7 +58,7 @@ def rewritten(frame, **fields):
             "peer's source: y_relative: found 1.0; allowed: 0 or more, below 1",
         ),
         ("alice", m.Sift, {"chunk": 1}, "sift: found chunk 1"),
-        ("alice", m.Sift, {"settings": Bulk(n=4 * 10**6, t="u2", v=bytes(10**6))}, "at most"),
+        ("alice", m.Sift, {"settings": ranked(4 * 10**6)}, "at most"),
         ("bob", m.SiftDone, {"count": 3}, "3 stated; allowed"),
         ("alice", m.EstimationBits, {"chunk": 5}, "test bits: found chunk 5"),
         ("bob", m.EstimationBits, {"last": False}, "bits in all"),
@@ -87,6 +93,20 @@ def test_a_peer_that_says_it_is_refused_and_nobody_has_a_key(speaker, kind, fiel
     assert words in str(victim.error)
     assert victim.ended == ["aborted"]
     assert not triangle.alice.keys
+    assert not triangle.bob.keys
+
+
+def test_the_memory_of_settings_is_what_is_awaited(monkeypatch):
+    """A few bytes that claim millions of settings are refused before there is room for them."""
+
+    def tamper(source, _target, frame):
+        if (source, frame.kind) == ("alice", m.Sift.TYPE):
+            monkeypatch.setattr(bulk, "unpack_ranked", None)  # nobody may call it
+            return rewritten(frame, settings=ranked(bulk.MAX_RANKED))
+        return frame
+
+    triangle = Triangle(N_PULSES, tamper=tamper).run()
+    assert "with 4194304 settings; allowed: chunk 0 with at most" in str(triangle.bob.error)
     assert not triangle.bob.keys
 
 

@@ -12,7 +12,15 @@ import pytest
 import trio
 import trio.testing
 from examples import EXAMPLES
-from listening import Server, connected, dialed, framed, read_to_the_end, strangers
+from listening import (
+    Server,
+    connected,
+    dialed,
+    framed,
+    open_descriptors,
+    read_to_the_end,
+    strangers,
+)
 from msgspec.structs import replace
 from trio.testing import MockClock
 
@@ -38,12 +46,6 @@ class Plain:
         self.stream = stream
         self.send_all = stream.send_all
         self.receive = stream.receive_some
-
-
-def open_descriptors():
-    """The numbers of this process's descriptors, but for the one that lists them."""
-    numbers = [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]
-    return sorted(numbers)[:-1]
 
 
 @pytest.fixture

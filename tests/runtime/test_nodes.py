@@ -9,6 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 import trio
+import trio.testing
+from listening import open_descriptors
 from triangle import RECEIVER, SECURITY, SOURCE
 
 from mdiqkd_net.errors import ConfigError, RemoteProtocolError
@@ -23,7 +25,7 @@ from mdiqkd_net.protocol.correspondence import Correspondence
 from mdiqkd_net.protocol.endpoint import Endpoint
 from mdiqkd_net.protocol.handshake import Expected
 from mdiqkd_net.protocol.states import Role, State
-from mdiqkd_net.runtime import sockets
+from mdiqkd_net.runtime import endpoint, sockets
 from mdiqkd_net.runtime.charles import Charles
 from mdiqkd_net.runtime.config import (
     CharlesConfig,
@@ -372,6 +374,41 @@ async def test_a_node_that_comes_back_makes_the_next_key(site, nursery, victim):
             await site.lines["alice"].next_line()
     keys = [fingerprints(site, *names) for names in (("alice", "bob"), ("bob", "alice"))]
     assert set(keys[0]) & set(keys[1])
+    nursery.cancel_scope.cancel()
+
+
+def pads_spent(nodes):
+    """Pads that were used or given up for sending, and those that the peer granted."""
+    files = [next(iter(node._pairs.values()))._pads for node in nodes]
+    return [(pads.high_water, pads.lease_left, pads.remaining_receive) for pads in files]
+
+
+@pytest.mark.parametrize("n_times", [30, pytest.param(1000, marks=pytest.mark.campaign)])
+async def test_reconnects_spend_no_pad_and_leave_no_descriptor(site, nursery, monkeypatch, n_times):
+    """Real TLS connections between the users, lost again and again after a key was made."""
+    for bound in ("RECONNECT_S", "MAX_RECONNECT_S"):
+        monkeypatch.setattr(endpoint, bound, 1e-3)  # a storm, and not a second between two
+    alice, bob = (site.node(name) for name in ("alice", "bob"))
+    for node in (site.node("charles"), alice, bob):
+        nursery.start_soon(node.run)
+    for name in ("alice", "bob"):
+        await site.lines[name].wait_for("block.key")
+    with trio.fail_after(5):  # the last of four tags is burnt after the key is offered
+        while pads_spent((alice, bob)) != 2 * [(2, 14, 62)]:
+            await trio.testing.wait_all_tasks_blocked(0.01)
+    pads, descriptors = pads_spent((alice, bob)), open_descriptors()
+    for _ in range(n_times):
+        link = alice._pairs["bob"]._link
+        await link.close()
+        with trio.fail_after(20):
+            while alice._pairs["bob"]._link in (None, link):
+                await trio.testing.wait_all_tasks_blocked(0.001)
+    up = [event for event in site.lines["alice"].named("link.up") if event["peer"] == "bob"]
+    assert len(up) == n_times + 1
+    assert pads_spent((alice, bob)) == pads
+    with trio.fail_after(5):
+        while len(open_descriptors()) > len(descriptors):
+            await trio.testing.wait_all_tasks_blocked(0.01)
     nursery.cancel_scope.cancel()
 
 

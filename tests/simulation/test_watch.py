@@ -1,6 +1,7 @@
 """What must be true of stores and frames: planted defects that need no network."""
 
 import msgspec
+import numpy as np
 from commits import offer, prepare
 from examples import EXAMPLES
 
@@ -62,7 +63,7 @@ def test_settings_that_are_revealed_too_early(tmp_path):
         watch.sent(1, sender, receiver, raw)
 
     gate = m.Gate(batches=0, count=0, digest=bytes(16), hash_key=bytes(32))
-    sift = m.Sift(chunk=0, settings=bulk.Bulk(n=0, t="u2", v=b""))
+    sift = m.Sift(chunk=0, settings=bulk.pack_ranked(np.array([], np.uint8)))
     send("alice", "bob", gate)
     send("alice", "bob", sift)
     assert watch.violations == ["K7: alice reveals settings before both gates are closed"]

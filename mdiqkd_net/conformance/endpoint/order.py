@@ -36,7 +36,7 @@ replace = msgspec.structs.replace
 _NO_BITS: Final = bulk.pack_bits(np.empty(0, np.uint8))
 _TOO_SOON: Final[tuple[Message, ...]] = (
     Gate(batches=1, count=1, digest=bytes(16), hash_key=bytes(32)),
-    Sift(chunk=0, settings=bulk.pack_pairs(np.zeros(4, np.uint8))),
+    Sift(chunk=0, settings=bulk.pack_ranked(np.zeros(4, np.uint8))),
     SiftDone(count=4, nonce=bytes(16)),
     EstimationBits(bits=_NO_BITS, chunk=0, last=True),
     Reconcile(chunk=0, payload=b"", round=0),
@@ -78,8 +78,8 @@ async def _answers_wrongly(
 
 
 def _longer(message: Sift) -> Sift:
-    settings = bulk.unpack_pairs(message.settings)
-    return replace(message, settings=bulk.pack_pairs(np.append(settings, settings[:1])))
+    settings = bulk.unpack_ranked(message.settings)
+    return replace(message, settings=bulk.pack_ranked(np.append(settings, settings[:1])))
 
 
 def _shorter(message: EstimationBits) -> EstimationBits:

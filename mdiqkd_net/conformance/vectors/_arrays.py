@@ -8,12 +8,13 @@ import numpy as np
 
 from mdiqkd_net.conformance.vectors._cases import Cases, lots, octets
 from mdiqkd_net.wire import bulk
-from mdiqkd_net.wire.bulk import Bulk, Rice
+from mdiqkd_net.wire.bulk import Bulk, Ranked, Rice
 from mdiqkd_net.wire.frames import Frame, Sequencer
 
 _BULK_INPUTS: Final = (
     "input.kind bulk: an array of n items of type t in v; kind rice: n gaps with parameter k in v, "
-    "pulse numbers from base, all below end. expected.items: the items, in order."
+    "pulse numbers from base, all below end; kind ranked: n items out of symbols, by the positions "
+    "in ranks. expected.items: the items, in order."
 )
 _STEPS: Final = (
     "input.steps, in order, at one side of a link: send is a stream on which this side sends its "
@@ -25,13 +26,10 @@ _STEPS: Final = (
 def bulk_arrays() -> Cases:
     """Every type at every fill of its last byte, and what does not fit."""
     cases = Cases("bulk_arrays", "Packed arrays and pulse numbers", _BULK_INPUTS, ("3.3",))
-    for kind, per_byte in (("b1", 8), ("u2", 4)):
-        for n in (0, 1, per_byte - 1, per_byte, per_byte + 1, 29):
-            items = np.frombuffer(lots(f"{kind} {n}", n), np.uint8) % (2 if kind == "b1" else 4)
-            made = bulk.pack_bits(items) if kind == "b1" else bulk.pack_pairs(items)
-            _add(cases, f"{kind}, {n} items", made)
+    for n in (0, 1, 7, 8, 9, 29):
+        items = np.frombuffer(lots(f"b1 {n}", n), np.uint8) % 2
+        _add(cases, f"b1, {n} items", bulk.pack_bits(items))
     _add(cases, "b1: the first item is the low bit", Bulk(n=8, t="b1", v=b"\x01"))
-    _add(cases, "u2: the first item is the low pair", Bulk(n=4, t="u2", v=b"\x1b"))
     for bits in (8, 16, 32, 64):
         kind, size = f"u{bits}", bits // 8
         data = lots(kind, 3 * size)
@@ -47,13 +45,10 @@ def bulk_arrays() -> Cases:
         ("b1, the lowest spare bit set", 9, "b1", b"\0\2"),
         ("b1, the highest spare bit set", 9, "b1", b"\0\x80"),
         ("b1, no item in a byte", 0, "b1", b"\0"),
-        ("u2, a byte too few", 5, "u2", b"\0"),
-        ("u2, a byte too many", 4, "u2", b"\0\0"),
-        ("u2, the lowest spare bit set", 1, "u2", b"\x04"),
-        ("u2, the highest spare bit set", 3, "u2", b"\x80"),
     ):
         _add(cases, comment, _bulk(n, kind, v))
     _gaps(cases)
+    _ranked(cases)
     return cases
 
 
@@ -62,9 +57,7 @@ def _bulk(n: int, kind: Any, v: bytes) -> Bulk:
 
 
 def _add(cases: Cases, comment: str, array: Bulk) -> None:
-    unpack: Any = {"b1": bulk.unpack_bits, "u2": bulk.unpack_pairs}.get(
-        array.t, bulk.unpack_unsigned
-    )
+    unpack: Any = bulk.unpack_bits if array.t == "b1" else bulk.unpack_unsigned
     given = {"kind": "bulk", "n": array.n, "t": array.t, "v": octets(array.v)}
     cases.add(comment, given, lambda: {"items": [str(i) for i in unpack(array).tolist()]})
 
@@ -104,6 +97,39 @@ def _gaps(cases: Cases) -> None:
         ("no item in a byte", Rice(k=0, n=0, v=b"\0")),
     ):
         add(f"gaps, {comment}", rice, 0, 50)
+
+
+def _ranked(cases: Cases) -> None:
+    def add(comment: str, ranked: Ranked) -> None:
+        ranks = [{"k": rice.k, "n": rice.n, "v": octets(rice.v)} for rice in ranked.ranks]
+        given = {"kind": "ranked", "n": ranked.n, "ranks": ranks, "symbols": octets(ranked.symbols)}
+        cases.add(
+            comment,
+            given,
+            lambda: {"items": [str(i) for i in bulk.unpack_ranked(ranked).tolist()]},
+        )
+
+    for comment, table in (
+        ("all alike", [2]),
+        ("z, and few others", 40 * [3] + [1, 1, 2, 0]),
+        ("in equal parts", [0, 1, 2, 3]),
+    ):
+        drawn = np.frombuffer(lots(f"ranked {comment}", 120), np.uint8) % len(table)
+        add(f"ranked, {comment}", bulk.pack_ranked(np.array(table, np.uint8)[drawn]))
+    none, one = Rice(k=0, n=0, v=b""), Rice(k=0, n=1, v=b"\1")
+    add("ranked, none", Ranked(n=0, ranks=[none, none, none], symbols=b"\0\1\2\3"))
+    add("ranked, one of each rank below 3", _four(symbols=b"\3\1\2\0"))
+    add("ranked, a symbol twice", _four(symbols=b"\3\1\2\2"))
+    add("ranked, a symbol past 3", _four(symbols=b"\3\1\2\4"))
+    add("ranked, a position past the end", Ranked(n=0, ranks=[one, none, none],
+                                                  symbols=b"\0\1\2\3"))  # fmt: skip
+    add("ranked, a position past the rank below", Ranked(n=4, ranks=[one, one, Rice(k=0, n=1,
+        v=b"\2")], symbols=b"\0\1\2\3"))  # fmt: skip
+
+
+def _four(symbols: bytes) -> Ranked:
+    ranks = [Rice(k=0, n=3, v=b"\7"), Rice(k=0, n=2, v=b"\5"), Rice(k=0, n=1, v=b"\2")]
+    return Ranked(n=4, ranks=ranks, symbols=symbols)
 
 
 def sequences() -> Cases:
