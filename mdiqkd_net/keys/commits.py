@@ -104,6 +104,14 @@ def find(connection: sqlite3.Connection, block_id: bytes) -> CommitRecord | None
     return None if row is None else _record(row)
 
 
+def listing(connection: sqlite3.Connection, peer: str) -> list[CommitRecord]:
+    """What is kept of every commit with a peer, oldest first."""
+    rows = connection.execute(
+        "SELECT block_id, role, phase, bits, said FROM blocks WHERE peer = ? ORDER BY id", (peer,)
+    )
+    return [_record(row) for row in rows]
+
+
 def unsettled(connection: sqlite3.Connection, peer: str) -> list[CommitRecord]:
     """The blocks with a peer that wait for its word, oldest first."""
     rows = connection.execute(

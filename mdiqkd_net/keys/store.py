@@ -151,6 +151,11 @@ class KeyStore:
         with self._database.reading() as connection:
             return commits.find(connection, block_id)
 
+    def records(self, peer: str) -> list[CommitRecord]:
+        """What is kept of every commit with a peer, oldest first."""
+        with self._database.reading() as connection:
+            return commits.listing(connection, peer)
+
     def unsettled(self, peer: str) -> list[CommitRecord]:
         """The blocks with a peer that wait for its word, oldest first."""
         with self._database.reading() as connection:

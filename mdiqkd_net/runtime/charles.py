@@ -153,7 +153,6 @@ class Charles:
             )
 
     async def _serve_user(self, nursery: trio.Nursery, link: Link) -> None:
-        user = link.node
         await self._welcome(nursery, link)
         try:
             while frame := await link.next_frame():
@@ -163,10 +162,8 @@ class Charles:
                 link.break_off()
             raise
         finally:
-            if self._links.get(user) is link:
-                del self._links[user]
-                with trio.CancelScope(shield=True):
-                    await self._do(nursery, partial(self._core.disconnected, user))
+            with trio.CancelScope(shield=True):
+                await self._take_leave(nursery, link)
 
     async def _welcome(self, nursery: trio.Nursery, link: Link) -> None:
         async with self._turn:
@@ -179,9 +176,18 @@ class Charles:
         if old is not None:  # half open: its user has come back
             await old.close()
 
+    async def _take_leave(self, nursery: trio.Nursery, link: Link) -> None:
+        async with self._turn:
+            if self._links.get(link.node) is link:  # its user has not come back meanwhile
+                del self._links[link.node]
+                for effect in self._core.disconnected(link.node):
+                    self._perform(nursery, effect)
+
     def _hear(self, link: Link, frame: Frame) -> list[Effect]:
-        # By the task whose turn it is: the core numbers frames of the same streams.
-        return self._core.receive(link.node, frame) if link.accept(frame) else []
+        # By the task whose turn it is: the core numbers frames of the same streams. A frame that
+        # waited while its user came back is from before: what counted is said again.
+        is_present = self._links.get(link.node) is link
+        return self._core.receive(link.node, frame) if is_present and link.accept(frame) else []
 
     def _correspond(self, user: str) -> Correspondence:
         if user not in self._correspondences:
