@@ -12,6 +12,7 @@ from mdiqkd_net.laboratory.postprocessing.reconciling import (
 )
 from mdiqkd_net.postprocessing import processor
 from mdiqkd_net.postprocessing.reconcile import RECONCILERS
+from mdiqkd_net.protocol import reconciling
 
 FALSE_ALARM = 1e-6
 
