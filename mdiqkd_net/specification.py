@@ -11,6 +11,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from mdiqkd_net.protocol.commit import COMMIT_MOVES, OFFERED, Phase, Said
+from mdiqkd_net.protocol.handout import (
+    HOLDER_MOVES,
+    OWNER_MOVES,
+    HandoutMove,
+    HandoutSays,
+    Holder,
+    HolderHears,
+    Owner,
+    OwnerHears,
+)
 from mdiqkd_net.protocol.states import MOVES, PAIR_MESSAGES, RELAY_MOVES, Role, State
 
 REQUIREMENTS: Final = "requirements.toml"
@@ -32,7 +42,7 @@ def states_page() -> str:
         "# Legal moves\n",
         _WRITTEN_BY,
         "What is not in a table is refused, and a refused message changes nothing "
-        "([the protocol](index.md), 6, 7 and 5).\n",
+        "([the protocol](index.md), 5, 6, 7 and 13).\n",
     ]
     for role in Role:
         parts.append(f"## A block at the {role.value}\n")
@@ -69,6 +79,10 @@ def states_page() -> str:
             for (at, heard), move in commits.items()
         )
         parts.append(_table(("phase", "hears", "next phase", "says"), cells))
+    parts.append("## A hand-out of keys\n")
+    for name, table in (("owner", OWNER_MOVES), ("holder", HOLDER_MOVES)):
+        parts.append(f"### A request at the {name}\n")
+        parts.append(_table(("phase", "hears", "next phase", "says"), _handouts(table)))
     parts.append("## A user at the relay\n")
     relay = (
         (at.value, kind.__name__, ", ".join(sorted(t.value for t in targets)))
@@ -76,6 +90,20 @@ def states_page() -> str:
     )
     parts.append(_table(("state", "message", "may lead to"), relay))
     return "\n".join(parts)
+
+
+def _handouts(
+    moves: Mapping[tuple[Owner | None, OwnerHears], HandoutMove]
+    | Mapping[tuple[Holder | None, HolderHears], HandoutMove],
+) -> Iterable[tuple[str, ...]]:
+    for (at, heard), move in moves.items():
+        says = [] if move.says is HandoutSays.NOTHING else [move.says.value]
+        yield (
+            at.value if at else "no record",
+            heard.value,
+            move.phase.value if move.phase else "no record",
+            ", ".join([*says, "alarm"] if move.alarm else says),
+        )
 
 
 def requirements_page(requirements: Iterable[Mapping[str, Any]]) -> str:

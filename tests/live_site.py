@@ -39,8 +39,12 @@ from mdiqkd_net.scenario.processes import LineReader
 ROOT = Path(__file__).parents[1]
 USERS = ("alice", "bob")
 NODES = ("charles", *USERS)
-RECOVERY_S = 10.0
-"""From the start of a node's new process to a new key at both users (CHAOS-01)."""
+WAIT_S = 180.0
+"""How long a test waits for a key: what is tested then is that it comes, and is right."""
+
+RECOVERY_S = float(os.environ.get("MDIQKD_RECOVERY_S", "10"))
+"""From the end of a fault to a new key at both users, on a machine that does nothing else. A
+campaign measures it; on a machine that is busy it needs more."""
 
 SOURCE = Source(
     x=Setting(intensity=0.18, probability=0.37),
@@ -105,7 +109,7 @@ class Node:
 class Site:
     """Configurations, sockets and processes; use `open_site`."""
 
-    def __init__(self, directory, nursery, sockets, *, relay=(), **user):
+    def __init__(self, directory, nursery, sockets, *, relay=(), n_pads=N_PADS, **user):
         self.base = directory
         self.nodes = {name: Node(name) for name in NODES}
         self.books = Books(self)
@@ -118,7 +122,7 @@ class Site:
         create_authority(directory / "pki")
         for name in NODES:
             issue(directory / "pki", name)
-        create_pads(directory, *USERS, N_PADS)
+        create_pads(directory, *USERS, n_pads)
 
     def address(self, name):
         """Where a node listens; "light" is the relay's, too."""
@@ -172,7 +176,7 @@ class Site:
         for name in names:
             await self.nodes[name].ended()
 
-    async def new_key(self, timeout_s=RECOVERY_S):
+    async def new_key(self, timeout_s=WAIT_S):
         """Wait for a key of a block that neither store knows now; return how long it took."""
         known = self.books.known_blocks()
         began = trio.current_time()
@@ -276,6 +280,10 @@ class Books:
             block_id: tuple(of[u][block_id][0] if block_id in of[u] else None for u in USERS)
             for block_id in ids
         }
+
+    def pads_put_back(self, user):
+        """A user's pad file was replaced by an older one: what it says of the past is no longer."""
+        self._marks = {key: mark for key, mark in self._marks.items() if key[1] != user}
 
     def known_blocks(self):
         return {block_id.hex() for block_id in self.phases()}

@@ -18,13 +18,16 @@ from mdiqkd_net.devices import SimulatedReceiver
 from mdiqkd_net.errors import AuthenticationError, ProtocolError, RemoteProtocolError, WireError
 from mdiqkd_net.estimation.analysis import Analysis
 from mdiqkd_net.estimation.engine import DEFAULT
+from mdiqkd_net.keys.records import NoKeyError
 from mdiqkd_net.params import ReceiverParams, Security, Setting, Source
 from mdiqkd_net.physics.encodings import light_table
+from mdiqkd_net.postprocessing.processor import HERE, Processor
 from mdiqkd_net.protocol import effects as fx
 from mdiqkd_net.protocol.agreement import Agreement
 from mdiqkd_net.protocol.commit import OFFERED, UNSETTLED, CommitRecord, Phase
 from mdiqkd_net.protocol.correspondence import Correspondence
 from mdiqkd_net.protocol.endpoint import Endpoint, PairPlan
+from mdiqkd_net.protocol.handout import Keys, OwnedRequest
 from mdiqkd_net.protocol.handshake import greet
 from mdiqkd_net.protocol.relay import Relay
 from mdiqkd_net.wire.codec import CAPS, encode
@@ -41,6 +44,7 @@ RECEIVER = ReceiverParams(
 )
 SECURITY = Security(eps_sec=1e-6, eps_cor=1e-10)
 TRANSMITTANCE = 0.7
+RELAY_KEY = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"relay").digest())
 
 Tamper = Callable[[str, str, Frame], Frame | None]
 
@@ -125,6 +129,21 @@ class MemoryStore:
     def next_block(self) -> int:
         return self.first_free
 
+    def choose(self, n_keys: int, *, allow_simulated: bool) -> Keys:
+        raise NoKeyError("nothing is handed out from here")
+
+    def owned(self, request: bytes) -> None:
+        return None
+
+    def open_requests(self) -> list[OwnedRequest]:
+        return []
+
+    def held(self, request: bytes) -> None:
+        return None
+
+    def fits(self, keys: Keys) -> bool:
+        return False
+
     def hold(self, effect: fx.Hold) -> None:
         assert effect.key.block_id not in self.records, "a block is held once"
         self.records[effect.key.block_id] = effect.record
@@ -152,6 +171,7 @@ class User:
     plan: PairPlan
     pads: MemoryPads
     entropy: Random
+    processor: Processor = HERE
     store: MemoryStore = field(default_factory=MemoryStore)
     reports: list[tuple[str, dict]] = field(default_factory=list)
     light: dict[bytes, fx.SessionLight] = field(default_factory=dict)
@@ -175,8 +195,10 @@ class User:
             sequencer=self.peer.sequencer,
             pads=self.pads,
             records=self.store,
+            shelf=self.store,
             entropy=self.entropy,
             now_s=lambda: 0.0,
+            processor=self.processor,
         )
 
     @property
@@ -196,10 +218,11 @@ class User:
 
 
 class _Wire:
-    """One connection: stream 0 of both directions, and whatever is in flight on it."""
+    """One connection: stream 0 and the readers of both ends, and whatever is in flight on it."""
 
     def __init__(self, a: str, b: str) -> None:
         self.ends = {a: Sequencer(), b: Sequencer()}
+        self.readers = {a: FrameReader(CAPS), b: FrameReader(CAPS)}
 
 
 class Triangle:
@@ -222,11 +245,14 @@ class Triangle:
         bob_analysis: Analysis = DEFAULT,
         reconciler: str = "cascade",
         round_trip_s: float = 0.0,
+        receiver: ReceiverParams = RECEIVER,
+        processor: Processor = HERE,
     ) -> None:
         self.random = Random(seed)
         self.tamper = tamper or (lambda _source, _target, frame: frame)
         self.trace: list[tuple[str, str, int]] = []
         self._seed = seed
+        self._receiver = receiver
         self._round_trip_s = round_trip_s
         self._flight: deque[tuple[str, str, bytes, _Wire]] = deque()
         self._wires: dict[frozenset[str], _Wire] = {}
@@ -234,7 +260,7 @@ class Triangle:
             pulse_rate_hz=10**9,
             segment_pulses=segment_pulses,
             entropy=self.random,
-            key=Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"relay").digest()),
+            key=RELAY_KEY,
         )
         self._at_relay = {name: Correspondence(self.random) for name in ("alice", "bob")}
         self.users: dict[str, User] = {}
@@ -255,7 +281,7 @@ class Triangle:
                 qber_hint=0.02,
             )
             pads = MemoryPads(pad_seeds[name == "bob"], name == "alice")
-            self.users[name] = User(name, plan, pads, self.random)
+            self.users[name] = User(name, plan, pads, self.random, processor)
 
     @property
     def alice(self) -> User:
@@ -319,11 +345,16 @@ class Triangle:
         while self._flight and limit != 0:
             limit = None if limit is None else limit - 1
             source, target, raw, wire = self._flight.popleft()
-            (frame,) = FrameReader(CAPS).receive_data(raw)
-            self.trace.append((source, target, frame.kind))
-            changed = self.tamper(source, target, frame)
-            if changed is not None:
-                self._deliver(source, target, changed, wire)
+            try:
+                frames = wire.readers[target].receive_data(raw)
+            except WireError as error:
+                self._refuse(self.users[target], source, error)
+                continue
+            for frame in frames:
+                self.trace.append((source, target, frame.kind))
+                changed = self.tamper(source, target, frame)
+                if changed is not None:
+                    self._deliver(source, target, changed, wire)
 
     def _put(self, source: str, target: str, raw: bytes) -> None:
         wire = self._wires.get(frozenset((source, target)))
@@ -356,9 +387,15 @@ class Triangle:
             user.error = error
             return
         except (ProtocolError, WireError) as error:
-            user.error = error
-            effects = user.core.abort(str(error))
+            self._refuse(user, source, error)
+            return
         self._perform(user, effects)
+
+    def _refuse(self, user: User, source: str, error: ProtocolError | WireError) -> None:
+        """A user refuses what came from somewhere, and hears nobody from then on."""
+        del source
+        user.error = error
+        self._perform(user, user.core.abort(str(error)))
 
     def _accept(self, target: str, source: str, frame: Frame, wire: _Wire) -> bool:
         if frame.stream == 0:
@@ -416,19 +453,19 @@ class Triangle:
                     self._measure(effect)
 
     def _measure(self, start: fx.StartLight) -> None:
-        if any(start.session not in self.users[name].light for name in start.users):
-            self._perform_relay(self.relay.light_failed(start.session))
-            return
         receiver = SimulatedReceiver(
-            receiver=RECEIVER,
+            receiver=self._receiver,
             transmittances=(TRANSMITTANCE, TRANSMITTANCE),
             light=(light_table(SOURCE), light_table(SOURCE)),
             seed=self._seed,
         )
-        lights = [self.users[name].light[start.session] for name in start.users]
         for segment in start.segments:
             receiver.begin(segment)
             while batch := receiver.next_candidates(1 << 16):
+                if any(start.session not in self.users[name].light for name in start.users):
+                    self._perform_relay(self.relay.light_failed(start.session))
+                    return
+                lights = [self.users[name].light[start.session] for name in start.users]
                 states = [light.states_at(segment.number, batch.pulses) for light in lights]
                 clicks = receiver.detect(batch, *states)
                 self._perform_relay(self.relay.clicks(start.session, clicks))

@@ -24,6 +24,7 @@ VERBS: Final = {
     "physics": "check the simulated light against closed forms, or time it",
     "simulate": "run whole networks from seeds, with faults, and check what must be true",
     "bench": "time post-processing on this machine: reconcile, verify, amplify",
+    "conformance": "hold a node against the specification, case by case, over TCP",
     "keys": "look at a node's key store, or take keys from it",
     "pki": "make certificates and one-time pads for the nodes of a network",
 }
@@ -80,7 +81,7 @@ def _guarded(verb: str, run: object, parsed: argparse.Namespace) -> int:
 
 
 def _print_overview() -> None:
-    rows = "\n".join(f"  {verb:<10} {text}" for verb, text in VERBS.items())
+    rows = "\n".join(f"  {verb:<12} {text}" for verb, text in VERBS.items())
     sys.stdout.write(
         "usage: mdiqkd VERB ...\n\n"
         "Measurement-device-independent quantum key distribution, from light to key.\n\n"

@@ -1,8 +1,10 @@
-"""Look at a node's key store, check its books, or take keys from it.
+"""Look at a node's key store, check its books, take keys from it, or give keys up.
 
-A key is delivered once: what `take` prints is gone from the store before it is printed. The peer
-takes its copy with the same `--id`. Keys from simulated light are labelled, protect nothing, and
-are taken only with --allow-simulated.
+A key is delivered once: what `take` prints is gone from the store before it is printed. The running
+node has the peer set the same keys aside first; the peer then takes its copies with `--id`. Where
+no node is running, keys are taken without asking the peer, which is safe as long as no store is put
+back to an older state. Keys from simulated light are labelled, protect nothing, and are taken only
+with --allow-simulated.
 """
 
 import argparse
@@ -20,7 +22,7 @@ from mdiqkd_net.errors import ConfigError, KeyStoreError
 if TYPE_CHECKING:
     from io import RawIOBase
 
-    from mdiqkd_net.keys.records import DeliveredKey
+    from mdiqkd_net.keys.records import BlockInfo, DeliveredKey
     from mdiqkd_net.keys.store import KeyStore
 
 _STATUS_COLUMNS = (
@@ -41,6 +43,9 @@ _LEDGER_COLUMNS = (
     "surplus",
     "balances",
 )
+_DOUBT_COLUMNS = (
+    "block_id", "peer", "block_no", "origin", "role", "phase", "free", "created_utc"
+)  # fmt: skip
 _LIST_COLUMNS = (
     "key_id",
     "peer",
@@ -61,7 +66,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     common.add_argument("--peer", metavar="ID", help="the user who holds the same keys")
     common.add_argument("--json", action="store_true", help="print JSON")
-    actions = parser.add_subparsers(dest="action", required=True, metavar="status|list|ledger|take")
+    actions = parser.add_subparsers(
+        dest="action", required=True, metavar="status|list|ledger|take|doubts|burn"
+    )
     actions.add_parser("status", parents=[common], help="how many keys there are, per peer")
     listing = actions.add_parser("list", parents=[common], help="the keys, without their values")
     listing.add_argument("--state", choices=_STATES)
@@ -83,6 +90,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     take.add_argument(
         "--out", type=Path, metavar="FILE", help="write them to a new file with mode 0600"
     )
+    actions.add_parser(
+        "doubts", parents=[common], help="blocks whose commit waits for the peer's word"
+    )
+    burn = actions.add_parser("burn", parents=[common], help="erase the free keys of a block")
+    burn.add_argument(
+        "--block", required=True, metavar="HEX", help="as `doubts` or `list` names it"
+    )
+    burn.add_argument("--yes", action="store_true", help="do it; without, only say what it costs")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -106,9 +121,48 @@ def run(args: argparse.Namespace) -> int:
             for row in rows:
                 row["block_id"] = row["block_id"].hex()
             _print_rows(rows, _LIST_COLUMNS, as_json=args.json)
+        elif args.action == "doubts":
+            blocks = [asdict(block) for block in store.blocks() if block.in_doubt]
+            found = [block for block in blocks if args.peer in (None, block["peer"])]
+            _print_rows(found, _DOUBT_COLUMNS, as_json=args.json, nothing="no block is in doubt")
+        elif args.action == "burn":
+            _burn(store, args)
         else:
             _take(store, args)
     return 0
+
+
+def _burn(store: "KeyStore", args: argparse.Namespace) -> None:
+    from mdiqkd_net.keys.records import NoKeyError
+
+    chosen = [
+        block
+        for block in store.blocks()
+        if block.block_id == args.block.lower() and args.peer in (None, block.peer)
+    ]
+    if not chosen:
+        raise NoKeyError(f"--block: found {args.block!r}; `mdiqkd keys doubts` names blocks")
+    (block,) = chosen
+    if not args.yes:
+        raise ConfigError(_price(block))
+    n_burned = store.burn(bytes.fromhex(block.block_id))
+    row = {"block_id": block.block_id, "peer": block.peer, "burned": n_burned}
+    _print_rows([row], ("block_id", "peer", "burned"), as_json=args.json)
+
+
+def _price(block: "BlockInfo") -> str:
+    doubt = (
+        f"; {block.peer} may have settled the block already, and both settle it by themselves as "
+        "soon as the nodes are connected"
+        if block.in_doubt
+        else ""
+    )
+    return (
+        f"block {block.block_id} ({block.role}, {block.phase}): this erases {block.free} keys, "
+        f"{block.free_bits} bits, for good, and makes the copies of {block.peer} useless: those "
+        f"that {block.peer} hands out are refused and burned, and those taken there without "
+        f"asking have no copy here{doubt}; nothing was burned, add --yes to do it"
+    )
 
 
 def _take(store: "KeyStore", args: argparse.Namespace) -> None:
@@ -136,7 +190,16 @@ def _take(store: "KeyStore", args: argparse.Namespace) -> None:
 def _delivered(store: "KeyStore", peer: str, args: argparse.Namespace) -> list["DeliveredKey"]:
     if args.key_id is not None:
         return [store.take(peer, key_id=args.key_id, allow_simulated=args.allow_simulated)]
-    return store.take_many(peer, args.count, allow_simulated=args.allow_simulated)
+    from mdiqkd_net.keys.asking import NoNodeError, take_new
+
+    try:
+        return take_new(store, args.store, peer, args.count, allow_simulated=args.allow_simulated)
+    except NoNodeError:
+        sys.stderr.write(
+            f"no node is running on this store: {peer} is not asked, which is safe as long as "
+            "neither store is put back to an older state\n"
+        )
+    return store.take_unagreed(peer, args.count, allow_simulated=args.allow_simulated)
 
 
 def _only_peer(store: "KeyStore", path: Path) -> str:
@@ -204,12 +267,18 @@ def _new_file(path: Path) -> Iterator["RawIOBase"]:
         raise
 
 
-def _print_rows(rows: list[dict[str, Any]], columns: tuple[str, ...], *, as_json: bool) -> None:
+def _print_rows(
+    rows: list[dict[str, Any]],
+    columns: tuple[str, ...],
+    *,
+    as_json: bool,
+    nothing: str = "no keys",
+) -> None:
     if as_json:
         sys.stdout.write(json.dumps(rows, indent=2) + "\n")
         return
     if not rows:
-        sys.stderr.write("no keys\n")
+        sys.stderr.write(f"{nothing}\n")
         return
     table = [columns, *(tuple(_cell(row[name]) for name in columns) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]

@@ -23,6 +23,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", type=Path, required=True, metavar="FILE", help="the node's TOML configuration"
     )
+    parser.add_argument(
+        "--end-with-stdin",
+        action="store_true",
+        help="stop when standard input ends: the node does not outlive who started it",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -32,6 +37,10 @@ def run(args: argparse.Namespace) -> int:
     from mdiqkd_net.runtime.world import RealWorld
     from mdiqkd_net.telemetry.events import Telemetry
 
+    if args.end_with_stdin:
+        from mdiqkd_net.runtime.tether import end_with_stdin
+
+        end_with_stdin()
     world = RealWorld.of(os.environ)
     base = args.config.parent
     if args.role in RELAYS:
@@ -39,9 +48,18 @@ def run(args: argparse.Namespace) -> int:
 
         relay = configuration.read(args.config, configuration.CharlesConfig)
         telemetry = Telemetry(relay.node, sys.stdout)
+        _warn(relay.relay)
         return serve(telemetry, Charles(relay, base, telemetry, world).run)
     from mdiqkd_net.runtime.endpoint import EndpointNode
 
     endpoint = configuration.read(args.config, configuration.EndpointConfig)
     telemetry = Telemetry(endpoint.node, sys.stdout)
     return serve(telemetry, EndpointNode(endpoint, base, telemetry, world).run)
+
+
+def _warn(relay: str) -> None:
+    from mdiqkd_net.byzantine import conduct_of
+
+    conduct = conduct_of(relay)
+    if conduct is not None:
+        sys.stderr.write(f"THIS RELAY IS HOSTILE ({relay}, {conduct.case}): it {conduct.does}\n")

@@ -11,10 +11,14 @@ Exit codes: 0 everything held in every seed, 1 it did not, 2 usage.
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
+
+PROGRESS_SEEDS = 100
+"""Progress is told every so many seeds where nobody sees a line change."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +41,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "none; default: all that are listed below",
     )
     parser.add_argument("--jobs", type=_jobs, default=1, metavar="N", help="processes; default 1")
+    parser.add_argument(
+        "--results",
+        type=Path,
+        metavar="FILE",
+        help="add every outcome to this file, and leave out the seeds that held in it: a campaign "
+        "goes on where it was interrupted",
+    )
     parser.add_argument("--json", action="store_true", help="a JSON object per seed, on a line")
     parser.add_argument("--history", action="store_true", help="what happened in every seed")
     rows = "\n".join(f"  {name:<12} {fault.what}" for name, fault in FAULTS.items())
@@ -45,20 +56,40 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the seeds; 1 if any of them failed."""
+    from mdiqkd_net.simulation.results import Results
     from mdiqkd_net.simulation.seeds import run_seeds
 
-    n_failed = n_done = 0
-    for outcome in run_seeds(args.seeds, args.faults, jobs=args.jobs):
+    results = None if args.results is None else Results(args.results)
+    held = [] if results is None else results.held(args.seeds, args.faults)
+    known = {outcome.seed for outcome in held}
+    left = [seed for seed in args.seeds if seed not in known]
+    n_failed = 0
+    n_done, n_events = len(held), sum(outcome.events for outcome in held)
+    seconds = sum(outcome.seconds for outcome in held)
+    for outcome in run_seeds(left, args.faults, jobs=args.jobs):
         n_done += 1
         n_failed += bool(outcome.violations)
+        n_events += outcome.events
+        seconds += outcome.seconds
+        if results is not None:
+            results.append(outcome)
         (_write_json if args.json else _write)(outcome, history=args.history)
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\r{n_done} of {len(args.seeds)} seeds, {n_failed} failed ")
+        _progress(f"{n_done} of {len(args.seeds)} seeds, {n_failed} failed", n_done)
     if sys.stderr.isatty():
         sys.stderr.write("\n")
     if not args.json:
-        sys.stdout.write(f"{n_done} seeds, {n_failed} failed\n")
+        sys.stdout.write(
+            f"{n_done} seeds, {n_failed} failed, {n_events} events, "
+            f"{seconds:.0f} s of processor time\n"
+        )
     return EXIT_FAILED if n_failed else EXIT_DONE
+
+
+def _progress(words: str, n_done: int) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r{words} ")
+    elif n_done % PROGRESS_SEEDS == 0:
+        sys.stderr.write(f"{words}\n")
 
 
 def _write(outcome: Any, *, history: bool) -> None:
@@ -70,6 +101,7 @@ def _write(outcome: Any, *, history: bool) -> None:
     lines += [f"  {violation}" for violation in outcome.violations]
     lines += [f"    {line}" for line in outcome.history]
     sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
 
 
 def _write_json(outcome: Any, *, history: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from mdiqkd_net.errors import KeyStoreError
 from mdiqkd_net.keys import contents
-from mdiqkd_net.keys.records import BlockMeta
+from mdiqkd_net.keys.records import BlockInfo, BlockMeta, NoKeyError
 from mdiqkd_net.protocol.commit import COMMIT_MOVES, UNSETTLED, CommitRecord, Phase
 from mdiqkd_net.protocol.states import Role
 
@@ -104,6 +104,14 @@ def find(connection: sqlite3.Connection, block_id: bytes) -> CommitRecord | None
     return None if row is None else _record(row)
 
 
+def listing(connection: sqlite3.Connection, peer: str) -> list[CommitRecord]:
+    """What is kept of every commit with a peer, oldest first."""
+    rows = connection.execute(
+        "SELECT block_id, role, phase, bits, said FROM blocks WHERE peer = ? ORDER BY id", (peer,)
+    )
+    return [_record(row) for row in rows]
+
+
 def unsettled(connection: sqlite3.Connection, peer: str) -> list[CommitRecord]:
     """The blocks with a peer that wait for its word, oldest first."""
     rows = connection.execute(
@@ -112,6 +120,42 @@ def unsettled(connection: sqlite3.Connection, peer: str) -> list[CommitRecord]:
         (peer,),
     )
     return [record for record in map(_record, rows) if record.phase in UNSETTLED[record.role]]
+
+
+def blocks(connection: sqlite3.Connection) -> list[BlockInfo]:
+    """All blocks, oldest first; see `KeyStore.blocks`."""
+    rows = connection.execute(
+        """SELECT block_id, peer, block_no, origin, role, phase, n_free, key_size_bits, created_utc
+        FROM blocks ORDER BY id"""
+    )
+    return [
+        BlockInfo(
+            block_id=row["block_id"].hex(),
+            peer=row["peer"],
+            block_no=row["block_no"],
+            origin=row["origin"],
+            role=row["role"],
+            phase=row["phase"],
+            in_doubt=Phase(row["phase"]) in UNSETTLED[Role(row["role"])],
+            free=row["n_free"],
+            free_bits=row["n_free"] * row["key_size_bits"],
+            created_utc=row["created_utc"],
+        )
+        for row in rows
+    ]
+
+
+def burn(connection: sqlite3.Connection, block_id: bytes) -> int:
+    """Erase the free keys of a block; see `KeyStore.burn`."""
+    row = connection.execute("SELECT id FROM blocks WHERE block_id = ?", (block_id,)).fetchone()
+    if row is None:
+        raise NoKeyError(f"block {block_id.hex()} is unknown; `mdiqkd keys doubts` names blocks")
+    n_burned = connection.execute(
+        "UPDATE keys SET state = 'burned', sealed = NULL WHERE block = ? AND state IS NULL",
+        (row["id"],),
+    ).rowcount
+    connection.execute("UPDATE blocks SET n_free = 0 WHERE id = ?", (row["id"],))
+    return n_burned
 
 
 def next_block(connection: sqlite3.Connection, peer: str) -> int:

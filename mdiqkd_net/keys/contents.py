@@ -78,7 +78,7 @@ def unseal(
 def deliver(
     connection: sqlite3.Connection, sealer: Sealer, block: int, which: str, *parameters: object
 ) -> list[DeliveredKey]:
-    """Erase free keys of one block; only the commit of the transaction lets them leave."""
+    """Erase keys of one block; only the commit of the transaction lets them leave."""
     keys = unseal(connection, sealer, block, which, *parameters)
     now = utc_now()
     connection.executemany(
@@ -86,7 +86,6 @@ def deliver(
         WHERE block = ? AND number = ?""",
         [(now, block, key.index) for key in keys],
     )
-    connection.execute("UPDATE blocks SET n_free = n_free - ? WHERE id = ?", (len(keys), block))
     return keys
 
 

@@ -9,6 +9,7 @@ import sqlite3
 from mdiqkd_net.keys import contents
 from mdiqkd_net.keys.records import DeliveredKey, KeyInfo, KeyState, NoKeyError, SimulatedKeyError
 from mdiqkd_net.keys.sealing import Sealer
+from mdiqkd_net.protocol.handout import Keys
 
 
 def listing(
@@ -39,20 +40,21 @@ def take_named(
 ) -> DeliveredKey:
     """The key of that name; see `KeyStore.take`."""
     row = connection.execute(
-        """SELECT block, number, origin, state, offered
+        """SELECT block, number, origin, state, offered, number & 1 = (role = 'participant')
         FROM keys JOIN blocks ON blocks.id = keys.block
         WHERE key_id = ? AND peer = ?""",
         (key_id, peer),
     ).fetchone()
     if row is None:
         raise NoKeyError(f"no key {key_id} with {peer!r}")
-    block, number, origin, state, offered = row
-    if state is not None or not offered:
-        why = f"{state} before" if state else "not offered yet"
-        raise NoKeyError(f"key {key_id} was {why}")
+    block, number, origin, state, offered, is_ours = row
+    if not offered or state not in (None, "assigned"):
+        raise NoKeyError(f"key {key_id} is {state or 'not offered yet'}")
+    if is_ours and state is None:
+        raise NoKeyError(f"key {key_id} is ours to hand out: it is taken without its name")
     if origin == "simulated" and not allow_simulated:
-        raise _simulated(peer)
-    return contents.deliver(connection, sealer, block, "number = ?", number)[0]
+        raise simulated_only(peer)
+    return _deliver(connection, sealer, block, number)
 
 
 def take_oldest(
@@ -63,26 +65,45 @@ def take_oldest(
     *,
     allow_simulated: bool,
 ) -> list[DeliveredKey]:
-    """That many keys, oldest first; see `KeyStore.take_many`."""
-    blocks = connection.execute(
-        """SELECT id, origin, n_free FROM blocks
-        WHERE peer = ? AND n_free > 0 AND offered ORDER BY id""",
+    """That many of our keys that the peer has assigned; see `KeyStore.take_many`."""
+    rows = connection.execute(
+        """SELECT block, number, origin FROM keys JOIN blocks ON blocks.id = keys.block
+        WHERE state = 'assigned' AND peer = ? AND offered
+            AND number & 1 = (role = 'participant')
+        ORDER BY block, number""",
         (peer,),
     ).fetchall()
-    allowed = [row for row in blocks if allow_simulated or row["origin"] != "simulated"]
-    n_allowed = sum(row["n_free"] for row in allowed)
-    if n_allowed < n_keys:
-        if len(allowed) < len(blocks):
-            raise _simulated(peer)
-        raise NoKeyError(f"{n_allowed} keys with {peer!r} are available; asked for {n_keys}")
-    taken: list[DeliveredKey] = []
-    for row in allowed:
-        wanted = n_keys - len(taken)
-        if wanted == 0:
-            break
-        oldest = "state IS NULL ORDER BY number LIMIT ?"
-        taken += contents.deliver(connection, sealer, row["id"], oldest, wanted)
+    allowed = [row for row in rows if allow_simulated or row["origin"] != "simulated"]
+    if len(allowed) < n_keys:
+        if len(allowed) < len(rows):
+            raise simulated_only(peer)
+        raise NoKeyError(
+            f"{len(allowed)} keys are agreed upon with {peer!r}; asked for {n_keys}; the running "
+            "node agrees upon more (`mdiqkd keys take`)"
+        )
+    return [_deliver(connection, sealer, row["block"], row["number"]) for row in allowed[:n_keys]]
+
+
+def take_free(connection: sqlite3.Connection, sealer: Sealer, keys: Keys) -> list[DeliveredKey]:
+    """These free keys of ours; see `KeyStore.take_unagreed`."""
+    taken = []
+    for chosen in keys:
+        (block,) = connection.execute(
+            "SELECT id FROM blocks WHERE block_id = ?", (chosen.block_id,)
+        ).fetchone()
+        taken += [_deliver(connection, sealer, block, number) for number in chosen.numbers]
     return taken
+
+
+def _deliver(
+    connection: sqlite3.Connection, sealer: Sealer, block: int, number: int
+) -> DeliveredKey:
+    connection.execute(
+        """UPDATE blocks SET n_free = n_free - 1 WHERE id = ? AND EXISTS
+        (SELECT 1 FROM keys WHERE block = ? AND number = ? AND state IS NULL)""",
+        (block, block, number),
+    )
+    return contents.deliver(connection, sealer, block, "number = ?", number)[0]
 
 
 def fingerprints(
@@ -100,7 +121,8 @@ def fingerprints(
     }
 
 
-def _simulated(peer: str) -> SimulatedKeyError:
+def simulated_only(peer: str) -> SimulatedKeyError:
+    """There are keys, but nobody asked for such."""
     return SimulatedKeyError(
         f"the keys left with {peer!r} are simulated: they come from light in software, which "
         "anyone could copy, and protect nothing; to take them for a trial, allow simulated keys "

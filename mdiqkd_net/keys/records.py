@@ -151,6 +151,35 @@ class PeerStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BlockInfo:
+    """A block and where its commit stands.
+
+    Attributes:
+        block_id: In hex.
+        peer: The other user.
+        block_no: Number of the block in this pair.
+        origin: "simulated" or "measured".
+        role: Of this user in the commit.
+        phase: Of the commit at this user.
+        in_doubt: Whether the commit waits for the peer's word.
+        free: Keys that are neither asked for nor gone.
+        free_bits: Their size.
+        created_utc: ISO 8601.
+    """
+
+    block_id: str
+    peer: str
+    block_no: int
+    origin: str
+    role: str
+    phase: str
+    in_doubt: bool
+    free: int
+    free_bits: int
+    created_utc: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerRow:
     """Where every bit of key with one peer, of one origin, has gone; all numbers are bits.
 

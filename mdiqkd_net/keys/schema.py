@@ -54,7 +54,11 @@ _TABLES: Final = (
         CHECK ((sealed IS NULL) = (coalesce(state, '') IN ('delivered', 'burned')))
     ) WITHOUT ROWID""",
     "CREATE INDEX keys_state ON keys (block, state)",
+    "CREATE INDEX keys_free ON keys (block, number & 1, number) WHERE state IS NULL",
+    "CREATE INDEX keys_assigned ON keys (block, number) WHERE state = 'assigned'",
     "CREATE INDEX keys_request ON keys (request) WHERE request IS NOT NULL",
+    """CREATE INDEX keys_open ON keys (request)
+        WHERE request IS NOT NULL AND state <> 'delivered'""",
     "CREATE TABLE pairs (peer TEXT PRIMARY KEY, next_block INTEGER NOT NULL) WITHOUT ROWID",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )

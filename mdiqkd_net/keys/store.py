@@ -2,9 +2,12 @@
 
 A block enters by two-phase commit (`mdiqkd_net.protocol.commit`): `prepare` makes its keys durable
 together with the record of the commit, `settle` takes the record further, and the keys are offered
-in the phase that `OFFERED` names for the role. `take` erases a key durably before it returns the
-value, so a crash can lose a key but never deliver it twice. This assumes that nobody puts an older
-copy of the file back: a restored store would deliver again what it delivered before.
+in the phase that `OFFERED` names for the role. A key is delivered after both users have set it
+aside for one request (`mdiqkd_net.protocol.handout`): `choose` and `hand` do that for a node.
+`take` erases a key durably before it returns the value, so a crash can lose a key but never deliver
+it twice. If an older copy of one store is put back, its node must run before a key is taken: it
+burns what it had agreed upon, and the peer refuses what it would hand out again. Two stores put
+back together are not protected, and neither is `take_unagreed`.
 
 Every call is one transaction: it is durable when the call returns, or nothing has changed.
 
@@ -20,10 +23,11 @@ from typing import Final, Self
 
 from mdiqkd_net.blocks import SecretKey
 from mdiqkd_net.errors import ConfigError, KeyStoreError
-from mdiqkd_net.keys import commits, contents, delivery, ledger
+from mdiqkd_net.keys import commits, contents, delivery, handouts, ledger
 from mdiqkd_net.keys.database import PATIENCE_S, Database
 from mdiqkd_net.keys.records import (
     KEY_SIZE_BITS,
+    BlockInfo,
     BlockMeta,
     DeliveredKey,
     KeyInfo,
@@ -32,7 +36,9 @@ from mdiqkd_net.keys.records import (
     PeerStatus,
 )
 from mdiqkd_net.keys.sealing import Sealer, create_store_key, load_sealer
-from mdiqkd_net.protocol.commit import OFFERED, CommitRecord, Phase
+from mdiqkd_net.protocol.commit import CommitRecord, Phase
+from mdiqkd_net.protocol.effects import HandStep
+from mdiqkd_net.protocol.handout import Keys, OwnedRequest
 
 _PROBE: Final = b"mdiqkd1 key store"
 
@@ -145,10 +151,36 @@ class KeyStore:
         with self._database.reading() as connection:
             return commits.find(connection, block_id)
 
+    def records(self, peer: str) -> list[CommitRecord]:
+        """What is kept of every commit with a peer, oldest first."""
+        with self._database.reading() as connection:
+            return commits.listing(connection, peer)
+
     def unsettled(self, peer: str) -> list[CommitRecord]:
         """The blocks with a peer that wait for its word, oldest first."""
         with self._database.reading() as connection:
             return commits.unsettled(connection, peer)
+
+    def blocks(self) -> list[BlockInfo]:
+        """All blocks and where their commits stand, oldest first."""
+        with self._database.reading() as connection:
+            return commits.blocks(connection)
+
+    def burn(self, block_id: bytes) -> int:
+        """Erase the free keys of a block for good, whatever becomes of its commit.
+
+        The record of the commit stays, for the peer may ask for it. If the peer hands out keys of
+        the block, this store refuses them, and the peer burns them, too.
+
+        Returns:
+            How many keys there were.
+
+        Raises:
+            NoKeyError: If the block is unknown.
+            KeyStoreError: If the disk refuses.
+        """
+        with self._database.writing() as connection:
+            return commits.burn(connection, block_id)
 
     def next_block(self, peer: str) -> int:
         """The number that the next block with a peer must have at least; 1 at first."""
@@ -164,22 +196,46 @@ class KeyStore:
         with self._database.writing() as connection:
             commits.begin_block(connection, peer, block_no)
 
-    def hold(self, block: BlockMeta, key: SecretKey, key_size_bits: int = KEY_SIZE_BITS) -> int:
-        """`prepare` without a message."""
-        record = CommitRecord(block.block_id, block.role, Phase.PREPARED, key.n_bits)
-        return self.prepare(block, key, record, key_size_bits)
+    def choose(self, peer: str, n_keys: int, *, allow_simulated: bool = False) -> Keys:
+        """The oldest free keys with a peer that are this user's to hand out.
 
-    def release(self, block_id: bytes) -> None:
-        """`settle` up to the phase in which the keys are offered, without messages."""
-        record = self.record(block_id)
-        offered = Phase.COMMITTED if record is None else OFFERED[record.role]
-        if record is None or record.phase is not offered:
-            self.settle(block_id, Phase.COMMITTED, b"")
-            self.settle(block_id, offered, b"")
+        Raises:
+            NoKeyError: There are not so many.
+            SimulatedKeyError: There are, with simulated ones, which are not allowed.
+        """
+        with self._database.reading() as connection:
+            return handouts.choose(connection, peer, n_keys, allow_simulated=allow_simulated)
 
-    def discard(self, block_id: bytes) -> None:
-        """`settle` as aborted, without a message."""
-        self.settle(block_id, Phase.ABORTED, b"")
+    def owned(self, peer: str, request: bytes) -> OwnedRequest | None:
+        """A request of this user to a peer; None if it is unknown or forgotten."""
+        with self._database.reading() as connection:
+            return handouts.owned(connection, peer, request)
+
+    def open_requests(self, peer: str) -> list[OwnedRequest]:
+        """This user's requests to a peer with keys that are neither delivered nor forgotten."""
+        with self._database.reading() as connection:
+            return handouts.open_requests(connection, peer)
+
+    def held(self, peer: str, request: bytes) -> Keys | None:
+        """The keys that are set aside for a request of a peer; None if there are none."""
+        with self._database.reading() as connection:
+            return handouts.held(connection, peer, request)
+
+    def fits(self, peer: str, keys: Keys) -> bool:
+        """Whether all of these keys are free, in blocks that will never be aborted."""
+        with self._database.reading() as connection:
+            return handouts.fits(connection, peer, keys)
+
+    def hand(self, peer: str, step: HandStep, request: bytes, keys: Keys) -> None:
+        """Make a step of a key hand-out durable, for all of the keys or for none.
+
+        Keys that are delivered stay delivered, whatever is burned.
+
+        Raises:
+            KeyStoreError: A key that is to be set aside is not free, or the disk refuses.
+        """
+        with self._database.writing() as connection:
+            handouts.hand(connection, peer, step, request, keys)
 
     def status(self) -> list[PeerStatus]:
         """The stock per peer and origin, in that order."""
@@ -199,15 +255,17 @@ class KeyStore:
     def take(
         self, peer: str, *, key_id: str | None = None, allow_simulated: bool = False
     ) -> DeliveredKey:
-        """Deliver one key for good: the oldest one, or the one that is named.
+        """Deliver one key for good.
 
         Args:
             peer: The user who holds the same key.
-            key_id: A UUID, as the peer got it with its copy.
+            key_id: A UUID, as the peer got it with its copy. Without it, the oldest key of this
+                user that the node has agreed upon with the peer.
             allow_simulated: Also deliver keys from simulated light, which protect nothing.
 
         Raises:
-            NoKeyError: If there is no such key, it is not offered yet, or it was taken.
+            NoKeyError: If there is no such key, it has gone, or, without a name, nothing is agreed
+                upon.
             SimulatedKeyError: If only simulated keys are left and they are not allowed.
             ConfigError: If `key_id` is no UUID.
             KeyStoreError: If the store is locked or damaged, or the disk refuses.
@@ -226,16 +284,29 @@ class KeyStore:
     def take_many(
         self, peer: str, n_keys: int, *, allow_simulated: bool = False
     ) -> list[DeliveredKey]:
-        """Deliver `n_keys` keys for good, oldest first: all of them, or none.
+        """Deliver `n_keys` keys of this user that are agreed upon, oldest first, or none.
 
-        Raises as `take` does.
+        `mdiqkd_net.keys.asking.take_new` has the node agree upon them first. Raises as `take` does.
         """
-        if n_keys < 1:
-            raise ConfigError(f"number of keys: found {n_keys}; allowed: 1 and more")
+        _check_number(n_keys)
         with self._database.writing() as connection:
             return delivery.take_oldest(
                 connection, self._sealer, peer, n_keys, allow_simulated=allow_simulated
             )
+
+    def take_unagreed(
+        self, peer: str, n_keys: int, *, allow_simulated: bool = False
+    ) -> list[DeliveredKey]:
+        """Deliver free keys of this user without the peer's word, oldest first: all, or none.
+
+        For when no node runs. The peer delivers its copies to whoever names them, and hands none
+        of them out by itself, so no key is delivered twice - as long as no store is put back to an
+        older state, for then nobody remembers. Raises as `take` does.
+        """
+        _check_number(n_keys)
+        with self._database.writing() as connection:
+            keys = handouts.choose(connection, peer, n_keys, allow_simulated=allow_simulated)
+            return delivery.take_free(connection, self._sealer, keys)
 
     def fingerprints(self, peer: str, salt: bytes) -> dict[str, str]:
         """HMAC-SHA-256 under `salt` of every key that a peer's applications could take, hex, by id.
@@ -245,3 +316,8 @@ class KeyStore:
         """
         with self._database.reading() as connection:
             return delivery.fingerprints(connection, self._sealer, peer, salt)
+
+
+def _check_number(n_keys: int) -> None:
+    if n_keys < 1:
+        raise ConfigError(f"number of keys: found {n_keys}; allowed: 1 and more")

@@ -6,6 +6,7 @@ The signature is evidence against a relay that tells two stories; no key rests o
 import hashlib
 from collections.abc import Iterable
 
+import msgspec
 import numpy as np
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -15,12 +16,16 @@ from numpy.typing import NDArray
 from mdiqkd_net.blocks import EARLY_0, EARLY_1, LATE_0, LATE_1, PSI_MINUS, PSI_PLUS, ClickBlock
 from mdiqkd_net.errors import RemoteProtocolError
 from mdiqkd_net.wire import bulk
+from mdiqkd_net.wire.codec import decode
+from mdiqkd_net.wire.frames import HEADER_BYTES, Frame
 from mdiqkd_net.wire.messages import Announcement, AnnouncementsClosed
 
 NO_BELL_STATE = 255
 UNSIGNED = bytes(64)
 MAX_ANNOUNCED = 1 << 28
 """Events of one session that a user keeps: some bytes each, until the gate."""
+MAX_BATCHES = 1 << 20
+"""Batches of one session that a user keeps, which may be empty; an honest relay needs far fewer."""
 
 _OUTCOMES = np.full(16, NO_BELL_STATE, np.uint8)
 _OUTCOMES[[EARLY_0 | LATE_1, EARLY_1 | LATE_0]] = PSI_MINUS
@@ -65,19 +70,15 @@ class Announcer:
             segment=clicks.segment,
             signature=UNSIGNED,
         )
-        self._chain = _next_link(self._chain, unsigned)
         self._covered = clicks.n_elapsed
+        return self.sign(unsigned)
+
+    def sign(self, unsigned: Announcement) -> Announcement:
+        """A batch as the next of the session, with the signature that says so."""
+        self._chain = _next_link(self._chain, unsigned)
         self.n_batches += 1
-        self.n_announced += pulses.size
-        return Announcement(
-            base=unsigned.base,
-            batch=unsigned.batch,
-            covered=unsigned.covered,
-            outcomes=unsigned.outcomes,
-            pulses=unsigned.pulses,
-            segment=unsigned.segment,
-            signature=self._key.sign(self._chain),
-        )
+        self.n_announced += unsigned.pulses.n
+        return msgspec.structs.replace(unsigned, signature=self._key.sign(self._chain))
 
     def close(self) -> AnnouncementsClosed:
         """The last word of the session."""
@@ -89,7 +90,11 @@ class Announcer:
 
 
 class AnnouncementLog:
-    """A user's side: every batch checked before it is believed, none after the close."""
+    """A user's side: every batch checked before it is believed, none after the close.
+
+    Attributes:
+        progress: Pulses that the batches so far cover, after each.
+    """
 
     def __init__(
         self, session: bytes, relay_key: bytes, n_pulses: int, segment_pulses: int
@@ -100,6 +105,7 @@ class AnnouncementLog:
         self._segment_pulses = segment_pulses
         self._covered = 0
         self._bodies: list[bytes] = []
+        self.progress: list[int] = []
         self.segment = 0
         self.n_announced = 0
         self.closed = False
@@ -145,12 +151,15 @@ class AnnouncementLog:
             )
         if self.n_announced + batch.pulses.n > MAX_ANNOUNCED:
             raise RemoteProtocolError(f"announcements: more than {MAX_ANNOUNCED} in a session")
+        if self.n_batches == MAX_BATCHES:
+            raise RemoteProtocolError(f"announcements: more than {MAX_BATCHES} batches")
         pulses = bulk.unpack_gaps(batch.pulses, batch.base, batch.covered)
         outcomes = bulk.unpack_bits(batch.outcomes)
         chain = _next_link(self._chain, batch)
         self._verify(batch.signature, chain)
         self.segment, self._covered, self._chain = segment, batch.covered, chain
         self._bodies.append(body)
+        self.progress.append(self.n_elapsed)
         self.n_announced += pulses.size
         return segment, pulses, outcomes
 
@@ -177,6 +186,16 @@ class AnnouncementLog:
     def digest(self, hash_key: bytes) -> bytes:
         """`list_digest` of all batches so far."""
         return list_digest(self._bodies, hash_key)
+
+    def pulses(self) -> NDArray[np.int64]:
+        """All announced pulses, as numbers in the block, rising; (n,)."""
+        every = [np.empty(0, np.int64)]
+        for body in self._bodies:
+            batch = decode(Frame(Announcement.TYPE, 0, 0, 0, bytes(HEADER_BYTES) + body))
+            assert isinstance(batch, Announcement)  # noqa: S101  # by its type
+            first = batch.segment * self._segment_pulses
+            every.append(first + bulk.unpack_gaps(batch.pulses, batch.base, batch.covered))
+        return np.concatenate(every)
 
     @property
     def n_bytes(self) -> int:

@@ -8,7 +8,8 @@ the two users exchanged, and a key is durable at both before either may use it.
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from mdiqkd_net.errors import LocalProtocolError, RemoteProtocolError, WireError
+from mdiqkd_net.errors import LocalProtocolError, RemoteProtocolError, WireError, WorkerError
+from mdiqkd_net.monitoring.public import End
 from mdiqkd_net.protocol import ripening, stages, verifying
 from mdiqkd_net.protocol.commit import Phase
 from mdiqkd_net.protocol.context import LOCAL_REASON, BlockContext
@@ -111,7 +112,9 @@ class Block:
         if isinstance(message, AnnouncementsClosed):
             return self._go(stages.on_closed(self._ctx, message))
         if isinstance(message, PairAborted):
-            return self._go(self._ctx.abort("the relay ended the session", LOCAL_REASON))
+            return self._go(
+                self._ctx.abort("the relay ended the session", LOCAL_REASON, end="relay")
+            )
         raise LocalProtocolError(f"the table allows {type(message).__name__}, nothing handles it")
 
     def receive_peer(self, frame: Frame, message: Message) -> list[Effect]:
@@ -132,11 +135,17 @@ class Block:
             if enters:
                 self._ctx.transcript.forget_received()
             raise
+        except WorkerError as error:
+            step = self._unable(error)
         return self._go(step)
 
     def go_on(self) -> list[Effect]:
         """Go on computing where a `Continue` effect left off."""
-        return self._go(ripening.amplify_and_prepare(self._ctx))
+        try:
+            step = ripening.amplify_and_prepare(self._ctx)
+        except WorkerError as error:
+            step = self._unable(error)
+        return self._go(step)
 
     def settle(self, phase: Phase) -> list[Effect]:
         """The commit of this block has ended, with a key or without."""
@@ -152,16 +161,22 @@ class Block:
         """Number of the block, which is that of its stream."""
         return self._ctx.block
 
-    def abort(self, reason: str, *, tell: bool = True) -> list[Effect]:
+    def abort(self, reason: str, *, tell: bool = True, end: End = "other") -> list[Effect]:
         """End the block for a reason of our own; one that is prepared ends by its commit only.
 
         Args:
             reason: For the operator; the peer hears a code.
             tell: Whether the peer hears anything.
+            end: For the monitors.
         """
         if self.ended or self.state is State.PREPARED:
             return []
-        return self._go(self._ctx.abort(reason, LOCAL_REASON if tell else None))
+        return self._go(self._ctx.abort(reason, LOCAL_REASON if tell else None, end=end))
+
+    def _unable(self, error: WorkerError) -> Step:
+        """No fault of the peer, and none of the message, which counts as taken."""
+        self._ctx.secret_bits = 0
+        return self._ctx.abort(f"post-processing: {error}", LOCAL_REASON)
 
     def _handle(self, message: Message) -> Step:
         if isinstance(message, BlockAborted):

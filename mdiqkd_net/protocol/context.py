@@ -15,15 +15,18 @@ from mdiqkd_net.estimation.engine import (
     in_words,
     more_light,
 )
+from mdiqkd_net.monitoring.public import End
 from mdiqkd_net.params import Source
 from mdiqkd_net.postprocessing.leak import efficiency
+from mdiqkd_net.postprocessing.processor import HERE, Processor
 from mdiqkd_net.protocol.agreement import Agreement
 from mdiqkd_net.protocol.announcing import AnnouncementLog
 from mdiqkd_net.protocol.committing import Commits
 from mdiqkd_net.protocol.credit import Granted
-from mdiqkd_net.protocol.effects import Disarm, Effect, Finished, Report, Send
+from mdiqkd_net.protocol.effects import Disarm, Effect, Finished, Observe, Report, Send
 from mdiqkd_net.protocol.ids import block_id, pair_id, session_digest
 from mdiqkd_net.protocol.light import Entropy, SessionLight
+from mdiqkd_net.protocol.observing import public_block
 from mdiqkd_net.protocol.reconciling import KeyReconciliation, RoundTrips
 from mdiqkd_net.protocol.sifting import Sifted
 from mdiqkd_net.protocol.states import Role, State
@@ -62,9 +65,11 @@ class BlockContext:
     commits: Commits
     entropy: Entropy = field(repr=False)
     qber_hint: float
+    qber_guessed: bool
     log: AnnouncementLog
     credit: Granted
     round_trips: RoundTrips = field(default_factory=RoundTrips)
+    processor: Processor = HERE
     transcript: Transcript = field(default_factory=Transcript)
     peer_source: Source | None = None
     states: list[NDArray[np.uint8]] = field(default_factory=list, repr=False)
@@ -74,6 +79,7 @@ class BlockContext:
     peer_gate: bytes = b""
     peer_settings: list[NDArray[np.uint8]] = field(default_factory=list, repr=False)
     peer_bits: list[NDArray[np.uint8]] = field(default_factory=list, repr=False)
+    settings: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = field(default=None, repr=False)
     sifted: Sifted | None = field(default=None, repr=False)
     errors: dict[str, int] = field(default_factory=dict)
     reconciliation: KeyReconciliation | None = field(default=None, repr=False)
@@ -172,13 +178,18 @@ class BlockContext:
         """An event about this block."""
         return Report(event, {"users": list(self.users), "block": self.block, **fields})
 
-    def abort(self, reason: str, code: int | None) -> tuple[State, list[Effect]]:
+    def abort(
+        self, reason: str, code: int | None, *, end: End = "other"
+    ) -> tuple[State, list[Effect]]:
         """End the block without a key; tell the peer unless `code` is None."""
+        if code == NOT_ENOUGH_DATA:
+            end = "no key"
         effects: list[Effect] = [] if code is None else [self.send(BlockAborted(code=code))]
         effects += [
             Disarm(self.ready.session),
             self.report("block.aborted", **self.summary(), reason=reason),
             Finished("aborted"),
+            Observe(public_block(self, end)),
         ]
         self.wipe()
         return State.ABORTED, effects

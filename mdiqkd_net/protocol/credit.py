@@ -4,9 +4,11 @@ The window bounds what a relay keeps for a user that is slow or away, and what a
 make a user buffer.
 """
 
+from collections import Counter
 from typing import Final
 
 from mdiqkd_net.errors import RemoteProtocolError
+from mdiqkd_net.wire.frames import Frame
 from mdiqkd_net.wire.messages import Announcement, Credit
 
 WINDOW_BYTES: Final = 4 << 20
@@ -45,6 +47,45 @@ class Granted:
         grant, self._taken = self._taken, 0
         self._left += grant
         return [Credit(n_bytes=grant)]
+
+
+class Unread:
+    """Announcements that have come to a user and wait to be taken in, in bytes per session.
+
+    `Granted` judges what is taken in, in its turn. This one judges on arrival, because a relay that
+    sends without credit fills whatever stands between the link and the core.
+
+    Args:
+        most: That may wait, of one session.
+    """
+
+    def __init__(self, most: int = WINDOW_BYTES) -> None:
+        self._most = most
+        self._n_bytes: Counter[int] = Counter()
+
+    def came(self, frame: Frame) -> None:
+        """Count a frame that waits.
+
+        Raises:
+            RemoteProtocolError: No relay that keeps to its credit can have sent so much.
+        """
+        if frame.kind != Announcement.TYPE:
+            return
+        waiting = self._n_bytes[frame.stream] + len(frame.raw)
+        if waiting > self._most:
+            raise RemoteProtocolError(
+                f"announcements: found {waiting} bytes that wait to be taken in; "
+                f"allowed: {self._most}",
+                OVERDRAWN,
+            )
+        self._n_bytes[frame.stream] = waiting
+
+    def taken(self, frame: Frame) -> None:
+        """A frame that was counted waits no longer."""
+        if frame.kind == Announcement.TYPE:
+            self._n_bytes[frame.stream] -= len(frame.raw)
+            if not self._n_bytes[frame.stream]:
+                del self._n_bytes[frame.stream]
 
 
 class Outstanding:

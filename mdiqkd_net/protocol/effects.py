@@ -1,15 +1,18 @@
 """What a core asks its shell to do. The shell performs effects strictly in order.
 
-`Begin`, `Hold`, `Settle`, `BurnReceived` and `Freeze` are durable before the next effect starts;
-that is how a key is on disk before the message that speaks of it leaves.
+`Begin`, `Hold`, `Settle`, `HandOut`, `BurnReceived` and `Freeze` are durable before the next effect
+starts; that is how a key is on disk before the message that speaks of it leaves.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Literal
 
 from mdiqkd_net.blocks import SecretKey, Segment
+from mdiqkd_net.monitoring.public import PublicBlock
 from mdiqkd_net.protocol.commit import CommitRecord, Phase
+from mdiqkd_net.protocol.handout import Keys
 from mdiqkd_net.protocol.light import SessionLight
 from mdiqkd_net.wire.messages import Message
 
@@ -27,6 +30,17 @@ class Say:
     """A message for the peer on stream 0. Lost if there is no connection: it is said again then."""
 
     message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Close the link to a node at once; what is queued may be lost.
+
+    `anew`: go on with nothing of what was when the link is back. No honest core asks for it.
+    """
+
+    node: str
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +153,45 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class Observe:
+    """Let the monitors look at what is public of a block that has ended; nothing comes back."""
+
+    block: PublicBlock
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The pair's block has ended, with a key or without; call the core's `request` for more."""
 
     outcome: Literal["key", "aborted"]
+
+
+class HandStep(Enum):
+    """A durable step of a key's hand-out."""
+
+    RESERVE = "reserve"  # owner: set aside, before the holder is asked
+    AGREE = "agree"  # owner: the holder has set the same keys aside
+    BURN = "burn"  # owner: erase what is not delivered
+    FORGET = "forget"  # owner: the holder has erased them, too
+    ASSIGN = "assign"  # holder: set aside
+    DROP = "drop"  # holder: erase what is not delivered
+
+
+@dataclass(frozen=True, slots=True)
+class HandOut:
+    """Make a step of a hand-out durable: of all of these keys, or of none."""
+
+    step: HandStep
+    request: bytes
+    keys: Keys
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """Tell who waits for a request: its keys can be taken from the store, or they are lost."""
+
+    request: bytes
+    agreed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +222,7 @@ class Continue:
 Effect = (
     Send
     | Say
+    | Cut
     | Tell
     | Continue
     | Arm
@@ -180,6 +230,8 @@ Effect = (
     | Begin
     | Hold
     | Settle
+    | HandOut
+    | Agreed
     | BurnReceived
     | Freeze
     | Asked
@@ -188,6 +240,7 @@ Effect = (
     | StartLight
     | StopLight
     | Report
+    | Observe
     | Finished
     | Latch
     | AwaitReturn

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mdiqkd_net.errors import AuthenticationError, RemoteProtocolError
+from mdiqkd_net.monitoring.public import End
+from mdiqkd_net.postprocessing.processor import HERE, Processor
 from mdiqkd_net.protocol.agreement import Agreement
 from mdiqkd_net.protocol.announcing import AnnouncementLog
 from mdiqkd_net.protocol.block import Block
@@ -11,7 +13,8 @@ from mdiqkd_net.protocol.commit import OFFERED, Phase
 from mdiqkd_net.protocol.committing import Commits, Records
 from mdiqkd_net.protocol.context import BlockContext
 from mdiqkd_net.protocol.credit import Granted
-from mdiqkd_net.protocol.effects import Effect, Latch, Report, Say, Settle, Tell
+from mdiqkd_net.protocol.effects import BurnReceived, Effect, Latch, Report, Say, Settle, Tell
+from mdiqkd_net.protocol.handing import HANDOUT_MESSAGES, Handouts, Shelf
 from mdiqkd_net.protocol.ids import ordered
 from mdiqkd_net.protocol.leases import GrantLimit
 from mdiqkd_net.protocol.light import SessionLight
@@ -72,8 +75,10 @@ class Endpoint:
         sequencer: Numbers the frames of the streams that outlive a connection to the peer.
         pads: One-time pads shared with this peer.
         records: What the key store knows of earlier blocks.
+        shelf: What it knows of their keys.
         entropy: Source of everything that must not be guessed.
         now_s: Seconds of a clock that never goes back; it limits how often pads are granted.
+        processor: Reconciles and amplifies; it may take its time, and may fail.
     """
 
     def __init__(
@@ -83,8 +88,10 @@ class Endpoint:
         sequencer: Sequencer,
         pads: Pads,
         records: Records,
+        shelf: Shelf,
         entropy: Callable[[int], bytes],
         now_s: Callable[[], float],
+        processor: Processor = HERE,
     ) -> None:
         self._plan = plan
         self._sequencer = sequencer
@@ -92,10 +99,12 @@ class Endpoint:
         self._records = records
         self._entropy = entropy
         self._now_s = now_s
+        self._processor = processor
         self._grants = GrantLimit()
         self.users = ordered(plan.node, plan.peer)
         self.role = Role.COORDINATOR if plan.node == self.users[0] else Role.PARTICIPANT
         self._commits = Commits(self.users, self.role, pads, records)
+        self.handouts = Handouts(self.users, self.role, shelf, entropy)
         self._next_block = 0
         self._has_met = False
         self._n_asked = 0
@@ -104,7 +113,7 @@ class Endpoint:
         self._lacks_pads = False
         self._block: Block | None = None
         self._waiting: tuple[Frame, BlockOpen] | None = None
-        self._qber = plan.qber_hint
+        self._qber, self._qber_guessed = plan.qber_hint, True
         self._n_tag_failures = 0
         self.round_trips = RoundTrips()
 
@@ -130,7 +139,7 @@ class Endpoint:
         if self._pads.lease_left < PADS_PER_BLOCK:
             return self._ask_for_pads()
         if self._block is not None and self._block.qber_z is not None:
-            self._qber = max(self._block.qber_z, 1e-4)
+            self._qber, self._qber_guessed = max(self._block.qber_z, 1e-4), False
         self._n_asked += 1
         self._asks = True
         return [self._request]
@@ -151,10 +160,14 @@ class Endpoint:
 
     def relay_linked(self, *, kept: bool) -> list[Effect]:
         """There is a new connection to the relay; `kept` as in `linked`."""
-        effects: list[Effect] = []
-        if not kept and self._block is not None and self._block.state in _COLLECTING:
-            effects = self._block.abort("the relay started anew")
+        effects = [] if kept else self.relay_failed("the relay started anew")
         return [*effects, self._request] if self._asks else effects
+
+    def relay_failed(self, reason: str) -> list[Effect]:
+        """End a block that the relay leaves without its announcements; past them it goes on."""
+        if self._block is None or self._block.state not in _COLLECTING:
+            return []
+        return self._block.abort(reason, end="relay")
 
     def receive_relay(self, frame: Frame) -> list[Effect]:
         """Take a message of the relay.
@@ -196,9 +209,9 @@ class Endpoint:
             return []
         return self._block.go_on()
 
-    def abort(self, reason: str) -> list[Effect]:
+    def abort(self, reason: str, *, end: End = "other") -> list[Effect]:
         """End the block at hand, if there is one that still can end this way."""
-        return [] if self._block is None else self._block.abort(reason)
+        return [] if self._block is None else self._block.abort(reason, end=end)
 
     def _resume(self) -> Say:
         unsettled = self._records.unsettled()[-MAX_UNSETTLED:]
@@ -225,11 +238,14 @@ class Endpoint:
             raise RemoteProtocolError(
                 f"{type(message).__name__} on stream 0 for a {self.role.value}", WRONG_STATE
             )
+        if isinstance(message, HANDOUT_MESSAGES):
+            return self.handouts.receive(message)
         match message:
             case Resume(blocks=blocks, next_block=next_block):
                 self._next_block = max(self._next_block, next_block)
                 self._has_met = True
-                return [*self._commits.listed(blocks, self._ripening), *self.request()]
+                effects = self._commits.listed(blocks, self._ripening)
+                return [*effects, *self.handouts.linked(), *self.request()]
             case PadLeaseRequest(high_water=high_water):
                 self._grants.admit(self._now_s())
                 base, count = self._pads.grant(high_water)
@@ -283,10 +299,11 @@ class Endpoint:
         return self._pads.lease_left > (PADS_PER_BLOCK if is_other else 0)
 
     def _settled(self, effects: list[Effect]) -> list[Effect]:
-        """Add what follows from a commit that has come to its end."""
-        after: list[Effect] = []
+        """Add what follows from a commit that has come to its end, when all of it is done."""
+        after = [*effects]
         for effect in effects:
-            after.append(effect)
+            if isinstance(effect, BurnReceived):
+                self._grants.count_tags(1)
             if isinstance(effect, Settle) and effect.phase in (OFFERED[self.role], Phase.ABORTED):
                 after += self._end(effect)
         return after
@@ -363,9 +380,11 @@ class Endpoint:
                 commits=self._commits,
                 entropy=self._entropy,
                 qber_hint=self._qber,
+                qber_guessed=self._qber_guessed,
                 log=log,
                 credit=Granted(),
                 round_trips=self.round_trips,
+                processor=self._processor,
             )
         )
         if self.role is Role.COORDINATOR:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mdiqkd_net import __version__
-from mdiqkd_net.errors import RemoteProtocolError, WireError
+from mdiqkd_net.errors import RemoteProtocolError
 from mdiqkd_net.protocol.correspondence import Correspondence
+from mdiqkd_net.protocol.states import WRONG_STATE
 from mdiqkd_net.wire.codec import decode
 from mdiqkd_net.wire.frames import Frame
 from mdiqkd_net.wire.messages import Hello
@@ -54,12 +55,13 @@ def welcome(frame: Frame, certified: str, expected: Expected) -> Hello:
     """Check the peer's Hello against its certificate and against what we expect.
 
     Raises:
-        RemoteProtocolError: Another node, role or version than allowed.
-        WireError: Not a Hello.
+        RemoteProtocolError: Not a Hello, or another node, role or version than allowed.
+        WireError: Not a message.
     """
     message = decode(frame)
     if not isinstance(message, Hello):
-        raise WireError(f"first message: found {type(message).__name__}; allowed: Hello")
+        found = type(message).__name__
+        raise RemoteProtocolError(f"first message: found {found}; allowed: Hello", WRONG_STATE)
     if PROTOCOL_VERSION not in message.versions:
         raise RemoteProtocolError(
             f"protocol version: found {message.versions}; allowed: {PROTOCOL_VERSION}", BAD_VERSION

@@ -23,7 +23,11 @@ WINDOW: Final = 16
 """Pads in a lease: what a restart costs at most."""
 
 MAX_GRANTS: Final = 60
-"""Per `PERIOD_S`. At the limit, somebody who asks all the time burns 960 pads an hour."""
+"""Per `PERIOD_S`, of leases whose forerunner was not put to use. At the limit, somebody who asks
+all the time burns 960 pads an hour."""
+
+IN_USE: Final = WINDOW // 2
+"""Tags that fit, since the last grant: who makes so many has the pads, and needs the next lease."""
 
 PERIOD_S: Final = 3600.0
 
@@ -69,13 +73,22 @@ class GrantLimit:
 
     def __init__(self) -> None:
         self._times: deque[float] = deque()
+        self._n_tags = 0
+
+    def count_tags(self, n_tags: int) -> None:
+        """Tags of the peer have been accepted."""
+        self._n_tags += n_tags
 
     def admit(self, now_s: float) -> None:
         """Count a grant at `now_s`, seconds of a clock that never goes back.
 
         Raises:
-            RemoteProtocolError: There were `MAX_GRANTS` within the last `PERIOD_S`.
+            RemoteProtocolError: There were `MAX_GRANTS` within the last `PERIOD_S`, besides those
+                that followed `IN_USE` accepted tags.
         """
+        n_tags, self._n_tags = self._n_tags, 0
+        if n_tags >= IN_USE:
+            return
         while self._times and now_s - self._times[0] >= PERIOD_S:
             self._times.popleft()
         if len(self._times) >= MAX_GRANTS:

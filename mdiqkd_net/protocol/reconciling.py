@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mdiqkd_net.errors import LocalProtocolError, RemoteProtocolError
 from mdiqkd_net.postprocessing.leak import LeakLedger, LeakModel
+from mdiqkd_net.postprocessing.processor import HERE, Processor
 from mdiqkd_net.postprocessing.reconcile import RECONCILERS, Reconciler, choice
 from mdiqkd_net.secret import wipe
 from mdiqkd_net.units import from_nano, to_nano
@@ -48,6 +49,7 @@ class KeyReconciliation:
         bits: The raw key, shape (n,), 0 or 1.
         reconciler: A name in `RECONCILERS`, or `choice.AUTO`.
         qber: First estimate of the error rate; later chunks use what the earlier ones had.
+        processor: Computes; what it raises comes out of `start`, `started`, and `step`.
 
     Attributes:
         scheme: The name of the scheme in use; None until it is known.
@@ -61,12 +63,14 @@ class KeyReconciliation:
         reconciler: str,
         qber: float,
         entropy: Callable[[int], bytes],
+        processor: Processor = HERE,
     ) -> None:
         self._chunks = [bits[i : i + CHUNK_BITS] for i in range(0, bits.size, CHUNK_BITS)]
         self._corrects = corrects
         self.scheme = None if reconciler == choice.AUTO else reconciler
         self._qber = qber
         self._entropy = entropy
+        self._processor = processor
         self._finished: list[NDArray[np.uint8]] = []
         self._current: Reconciler | None = None
         self._round = 0
@@ -89,7 +93,9 @@ class KeyReconciliation:
         """The reconciled key, shape (n,)."""
         return np.concatenate(self._finished)
 
-    def choose(self, *, rtt_s: float, light_s: float, budget_bits: float) -> None:
+    def choose(
+        self, *, rtt_s: float, light_s: float, budget_bits: float, guessed: bool = False
+    ) -> None:
         """Coordinator: take the scheme that keeps most bits per second, unless one is configured.
 
         What enters is public: the error rate is the last block's, or the hint.
@@ -98,6 +104,8 @@ class KeyReconciliation:
             rtt_s: Round-trip time between the users.
             light_s: How long the light of the block took; the next block's starts after this one.
             budget_bits: Length of the secret key if nothing leaked.
+            guessed: Whether the error rate is the hint; only schemes that bear a wrong one are
+                then taken.
         """
         if self.scheme is None and self._chunks:
             n_bits = sum(chunk.size for chunk in self._chunks)
@@ -108,6 +116,7 @@ class KeyReconciliation:
                 accumulation_s=light_s,
                 overlapped=False,
                 budget_bits=budget_bits,
+                figures=choice.TOLERANT if guessed else choice.FIGURES,
             ).name
 
     def start(self) -> list[Message]:
@@ -182,8 +191,12 @@ class KeyReconciliation:
 
     def _begin(self, start: ReconcileStart) -> list[Message]:
         bits = self._chunks[start.chunk]
-        self._current = RECONCILERS[start.scheme](
-            bits, corrects=self._corrects, qber=from_nano(start.qber), seed=start.seed
+        self._current = self._processor.reconciler(
+            start.scheme,
+            bits,
+            corrects=self._corrects,
+            qber=from_nano(start.qber),
+            seed=start.seed,
         )
         self.scheme = start.scheme
         self._round = 0

@@ -5,7 +5,8 @@ from typing import Final
 from mdiqkd_net.blocks import SecretKey
 from mdiqkd_net.errors import AuthenticationError, RemoteProtocolError
 from mdiqkd_net.estimation.engine import Estimate
-from mdiqkd_net.postprocessing.amplify import amplify, seed_bits
+from mdiqkd_net.monitoring.public import End
+from mdiqkd_net.postprocessing.amplify import seed_bits
 from mdiqkd_net.postprocessing.verify import (
     VerificationError,
     check_verification,
@@ -25,8 +26,10 @@ from mdiqkd_net.protocol.effects import (
     Effect,
     Finished,
     Hold,
+    Observe,
     Say,
 )
+from mdiqkd_net.protocol.observing import public_block
 from mdiqkd_net.protocol.reconciling import KeyReconciliation
 from mdiqkd_net.protocol.stages import Step
 from mdiqkd_net.protocol.states import State
@@ -191,7 +194,11 @@ def settle(ctx: BlockContext, phase: Phase) -> Step:
     if phase is Phase.ABORTED:
         ctx.secret_bits = 0
         return ctx.abort("the commit was given up", None)
-    effects: list[Effect] = [ctx.report("block.key", **ctx.summary()), Finished("key")]
+    effects: list[Effect] = [
+        ctx.report("block.key", **ctx.summary()),
+        Finished("key"),
+        Observe(public_block(ctx, "key")),
+    ]
     ctx.wipe()
     return State.DONE, effects
 
@@ -201,7 +208,8 @@ def on_aborted(ctx: BlockContext, message: BlockAborted, state: State) -> Step:
     if state is State.PREPARED:
         return State.PREPARED, ctx.commits.give_up(ctx.block_id)
     ctx.secret_bits = 0
-    return ctx.abort(f"the peer ended the block (code {message.code:#06x})", None)
+    end: End = "no key" if message.code == NOT_ENOUGH_DATA else "other"
+    return ctx.abort(f"the peer ended the block (code {message.code:#06x})", None, end=end)
 
 
 def _reconciliation(ctx: BlockContext) -> KeyReconciliation:
@@ -244,7 +252,8 @@ def _reports(ctx: BlockContext) -> list[Effect]:
 
 
 def _amplify(ctx: BlockContext) -> None:
-    ctx.secret = amplify(ctx.key_bits, b"".join(ctx.seed_parts), ctx.secret_bits)
+    seed = b"".join(ctx.seed_parts)
+    ctx.secret = ctx.processor.amplify(ctx.key_bits, seed, ctx.secret_bits)
     ctx.seed_parts.clear()
 
 

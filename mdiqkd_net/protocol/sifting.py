@@ -114,12 +114,18 @@ def _sort(
             n_test += 1
 
 
-def errors_of_test(sifted: Sifted, peer_bits: NDArray[np.uint8]) -> dict[str, int]:
-    """Errors per test category after the flip rule of basis X, given the peer's bits (n_test,).
+def wrong_in_test(sifted: Sifted, peer_bits: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which test events are errors after the flip rule of basis X; the peer's bits in, (n_test,).
 
     Psi-minus is anticorrelated in X and psi-plus correlated, so Bob flips after psi-minus only.
     """
     flip = (sifted.test_outcome == PSI_MINUS).astype(np.uint8)
-    wrong = (sifted.test_bits ^ peer_bits ^ flip).astype(bool)
+    wrong: NDArray[np.bool_] = (sifted.test_bits ^ peer_bits ^ flip).astype(np.bool_)
+    return wrong
+
+
+def errors_of_test(sifted: Sifted, peer_bits: NDArray[np.uint8]) -> dict[str, int]:
+    """Errors per test category, given the peer's bits (n_test,)."""
+    wrong = wrong_in_test(sifted, peer_bits)
     errors = np.bincount(sifted.test_category[wrong], minlength=len(CATEGORIES))
     return {name: int(errors[CATEGORIES.index(name)]) for name in TEST_CATEGORIES}

@@ -12,7 +12,8 @@ from mdiqkd_net.blocks import setting_of
 from mdiqkd_net.errors import RemoteProtocolError
 from mdiqkd_net.protocol.context import FAILED_CHECK, NOT_ENOUGH_DATA, BlockContext
 from mdiqkd_net.protocol.effects import Answered, Arm, Asked, Begin, Disarm, Effect, Freeze, Tell
-from mdiqkd_net.protocol.light import peer_source
+from mdiqkd_net.protocol.light import PARAMETERS_DIFFER, peer_source
+from mdiqkd_net.protocol.observing import in_order
 from mdiqkd_net.protocol.reconciling import KeyReconciliation
 from mdiqkd_net.protocol.sifting import errors_of_test, sift
 from mdiqkd_net.protocol.states import State
@@ -51,6 +52,10 @@ def open_block(ctx: BlockContext) -> Step:
 
 def on_open(ctx: BlockContext, message: BlockOpen) -> Step:
     """Participant: compare parameters, answer, arm the transmitter."""
+    if message.session_digest != ctx.session_digest:
+        # No fault of the peer: the relay told it of another session, or this came too late.
+        reason = "the peer was told of another session by the relay"
+        return ctx.abort(reason, PARAMETERS_DIFFER, end="relay")
     answer = ctx.agreement.opened(message, ctx.block, ctx.session_digest)
     ctx.peer_source = peer_source(message.source)
     return State.COLLECTING, [
@@ -117,7 +122,8 @@ def on_gate(ctx: BlockContext, message: Gate) -> Step:
     """Either: the peer's proof. Reveal only if both lists are the same, else end the block."""
     same = hmac.compare_digest(ctx.log.digest(message.hash_key), message.digest)
     if not same or (message.batches, message.count) != (ctx.log.n_batches, ctx.log.n_announced):
-        return ctx.abort("the relay told the two users different things", FAILED_CHECK)
+        reason = "the relay told the two users different things"
+        return ctx.abort(reason, FAILED_CHECK, end="equivocation")
     ctx.peer_gate = message.hash_key
     answer: list[Effect] = [] if ctx.is_coordinator else [ctx.send(_proof(ctx))]
     return State.SIFTING, [*answer, *_reveal(ctx)]
@@ -167,10 +173,12 @@ def on_sift_done(ctx: BlockContext, message: SiftDone) -> Step:
         )
     none = np.empty(0, np.uint8)
     states = np.concatenate([none, *ctx.states])
+    theirs = np.concatenate([none, *ctx.peer_settings])
+    ctx.settings = in_order(ctx, setting_of(states), theirs)
     ctx.sifted = sift(
         states,
         np.concatenate([none, *ctx.outcomes]),
-        np.concatenate([none, *ctx.peer_settings]),
+        theirs,
         is_alice=ctx.is_coordinator,
         bell_states=ctx.agreement.bell_states,
     )
@@ -217,6 +225,7 @@ def on_estimation_bits(ctx: BlockContext, message: EstimationBits) -> Step:
         reconciler=ctx.agreement.reconciler,
         qber=ctx.qber_hint,
         entropy=ctx.entropy,
+        processor=ctx.processor,
     )
     if not ctx.is_coordinator:
         return State.RECONCILING, effects
@@ -227,9 +236,11 @@ def on_estimation_bits(ctx: BlockContext, message: EstimationBits) -> Step:
         state, more = ctx.abort(ctx.how_much_longer(best.reason, leak_bits=0), NOT_ENOUGH_DATA)
         return state, effects + more
     ctx.reconciliation.choose(
-        rtt_s=ctx.round_trips.shortest_s,
+        # A round takes half of a round trip, and then what the processor adds.
+        rtt_s=ctx.round_trips.shortest_s + 2.0 * ctx.processor.round_s,
         light_s=ctx.light_s,
         budget_bits=best.key_length_bits,
+        guessed=ctx.qber_guessed,
     )
     started = [ctx.send(m) for m in ctx.reconciliation.start()]
     return State.RECONCILING, [

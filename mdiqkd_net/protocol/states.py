@@ -24,6 +24,11 @@ from mdiqkd_net.wire.messages import (
     EstimationBits,
     Gate,
     GroupsVerified,
+    KeyAssign,
+    KeyAssigned,
+    KeyBurn,
+    KeyBurned,
+    KeyRefused,
     Message,
     PadLease,
     PadLeaseRequest,
@@ -133,7 +138,17 @@ MOVES: Final[Mapping[Role, Moves]] = {
 }
 
 _AT_ANY_TIME: Final[frozenset[type[Message]]] = frozenset(
-    {Resume, PadLeaseRequest, PadLease, CommitUnknown}
+    {
+        Resume,
+        PadLeaseRequest,
+        PadLease,
+        CommitUnknown,
+        KeyAssign,
+        KeyAssigned,
+        KeyRefused,
+        KeyBurn,
+        KeyBurned,
+    }
 )
 PAIR_MESSAGES: Final[Mapping[Role, frozenset[type[Message]]]] = {
     Role.COORDINATOR: _AT_ANY_TIME | {Vote, Committed},

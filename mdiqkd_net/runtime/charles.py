@@ -6,15 +6,20 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import msgspec
+import numpy as np
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from mdiqkd_net import byzantine
 from mdiqkd_net.blocks import ClickBlock
+from mdiqkd_net.byzantine.relay import HostileRelay
 from mdiqkd_net.errors import DeviceError, LocalProtocolError, RemoteProtocolError, WireError
 from mdiqkd_net.protocol.correspondence import Correspondence
 from mdiqkd_net.protocol.effects import (
     AwaitArmed,
     AwaitReturn,
+    Cut,
     Effect,
     HasRoom,
     Report,
@@ -25,7 +30,7 @@ from mdiqkd_net.protocol.effects import (
 from mdiqkd_net.protocol.handshake import Expected, RoleName
 from mdiqkd_net.protocol.relay import Relay
 from mdiqkd_net.runtime.accepting import accept
-from mdiqkd_net.runtime.config import CharlesConfig
+from mdiqkd_net.runtime.config import CharlesConfig, attacked
 from mdiqkd_net.runtime.link import Link, is_breach, told
 from mdiqkd_net.runtime.optical import LightPlane
 from mdiqkd_net.runtime.world import World
@@ -54,6 +59,23 @@ class _Measurement:
     started_s: float
 
 
+def core_of(config: CharlesConfig, world: World) -> Relay | HostileRelay:
+    """The core that a configuration asks for."""
+    key = Ed25519PrivateKey.from_private_bytes(world.entropy(32))
+    honest = Relay(
+        pulse_rate_hz=config.pulse_rate_hz,
+        segment_pulses=config.segment_pulses,
+        entropy=world.entropy,
+        key=key,
+    )
+    conduct = byzantine.conduct_of(config.relay)
+    if conduct is None:
+        return honest
+    seed = config.device.seed
+    rng = np.random.default_rng(list(world.entropy(16)) if seed is None else seed)
+    return HostileRelay(honest, conduct.behaviour(config.byzantine, key, rng), config.relay)
+
+
 class Charles:
     """The shell around the relay core. Build it, then await `run`."""
 
@@ -64,14 +86,11 @@ class Charles:
         self._base = base
         self._telemetry = telemetry
         self._world = world
-        self._core = Relay(
-            pulse_rate_hz=config.pulse_rate_hz,
-            segment_pulses=config.segment_pulses,
-            entropy=world.entropy,
-            key=Ed25519PrivateKey.from_private_bytes(world.entropy(32)),
-        )
+        self._core = core_of(config, world)
         self._links: dict[str, Link] = {}
-        self._light = LightPlane(config.device, world, pulse_rate_hz=config.pulse_rate_hz)
+        receiver = attacked(config.device.receiver, config.relay)
+        device = msgspec.structs.replace(config.device, receiver=receiver)
+        self._light = LightPlane(device, world, pulse_rate_hz=config.pulse_rate_hz)
         self._measurement: _Measurement | None = None
         self._correspondences: dict[str, Correspondence] = {}
         self._room = trio.lowlevel.ParkingLot()
@@ -89,6 +108,7 @@ class Charles:
         users, address = await world.listen(config.listen, "listen")
         light, light_address = await world.listen(config.device.light_listen, "device.light_listen")
         self._telemetry.emit("ready", role="charles", listen=address, light_listen=light_address)
+        self._confess()
         async with trio.open_nursery() as nursery:
             listeners: tuple[tuple[Listener, RoleName, RoleName, Serve, Correspond], ...] = (
                 (
@@ -123,8 +143,16 @@ class Charles:
                     )
                 )
 
+    def _confess(self) -> None:
+        """Let nobody take a hostile relay for an honest one."""
+        name = self._config.relay
+        conduct = byzantine.conduct_of(name)
+        if conduct is not None:
+            self._telemetry.emit(
+                "relay.byzantine", behaviour=name, case=conduct.case, does=conduct.does
+            )
+
     async def _serve_user(self, nursery: trio.Nursery, link: Link) -> None:
-        user = link.node
         await self._welcome(nursery, link)
         try:
             while frame := await link.next_frame():
@@ -134,10 +162,8 @@ class Charles:
                 link.break_off()
             raise
         finally:
-            if self._links.get(user) is link:
-                del self._links[user]
-                with trio.CancelScope(shield=True):
-                    await self._do(nursery, partial(self._core.disconnected, user))
+            with trio.CancelScope(shield=True):
+                await self._take_leave(nursery, link)
 
     async def _welcome(self, nursery: trio.Nursery, link: Link) -> None:
         async with self._turn:
@@ -150,9 +176,18 @@ class Charles:
         if old is not None:  # half open: its user has come back
             await old.close()
 
+    async def _take_leave(self, nursery: trio.Nursery, link: Link) -> None:
+        async with self._turn:
+            if self._links.get(link.node) is link:  # its user has not come back meanwhile
+                del self._links[link.node]
+                for effect in self._core.disconnected(link.node):
+                    self._perform(nursery, effect)
+
     def _hear(self, link: Link, frame: Frame) -> list[Effect]:
-        # By the task whose turn it is: the core numbers frames of the same streams.
-        return self._core.receive(link.node, frame) if link.accept(frame) else []
+        # By the task whose turn it is: the core numbers frames of the same streams. A frame that
+        # waited while its user came back is from before: what counted is said again.
+        is_present = self._links.get(link.node) is link
+        return self._core.receive(link.node, frame) if is_present and link.accept(frame) else []
 
     def _correspond(self, user: str) -> Correspondence:
         if user not in self._correspondences:
@@ -174,6 +209,11 @@ class Charles:
                     light_s = trio.current_time() - self._measurement.started_s
                     fields = {**fields, "light_s": round(light_s, 6)}
                 self._telemetry.emit(event, fields)
+            case Cut(node=user, anew=anew):
+                if user in self._links:
+                    if anew:
+                        self._links[user].break_off()
+                    nursery.start_soon(self._links[user].close)
             case AwaitArmed(session=session):
                 nursery.start_soon(self._give_time, nursery, session)
             case AwaitReturn(user=user, n_visits=n_visits):

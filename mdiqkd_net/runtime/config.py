@@ -1,12 +1,17 @@
 """Configuration of one node, read from TOML. Paths are relative to the file that names them."""
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
+import msgspec
 from msgspec import Meta, Struct
 
+from mdiqkd_net import byzantine
+from mdiqkd_net.byzantine.behaviour import Extent
 from mdiqkd_net.errors import ConfigError, DeviceError
 from mdiqkd_net.imperfections import TransmitterParams
+from mdiqkd_net.monitoring.history import Commissioned
 from mdiqkd_net.params import (
     MAX_PULSES,
     BellStateName,
@@ -77,13 +82,32 @@ class CharlesConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     device: SimulatedDevice
     pulse_rate_hz: Annotated[int, Meta(ge=1, le=10**11)] = 10**9
     segment_pulses: Annotated[int, Meta(ge=1, le=2**40)] = 2 * 10**9
+    relay: str = byzantine.HONEST
+    """Or "byzantine:NAME": a relay that is hostile, and says so in all its events."""
+    byzantine: Extent = Extent()
+    """How much of its work a hostile relay spoils."""
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:
+        byzantine.check(self.relay, self.byzantine)
         try:
-            check_level(self.device.receiver, self.pulse_rate_hz)
+            check_level(attacked(self.device.receiver, self.relay), self.pulse_rate_hz)
         except DeviceError as error:
             raise ValueError(f"device.receiver: {error}") from None
+
+
+def attacked(receiver: ReceiverParams, relay: str) -> ReceiverParams:
+    """The receiver of a relay that behaves so.
+
+    Raises:
+        ValueError: There are two attacks on the light, or a behaviour that is not known.
+    """
+    conduct = byzantine.conduct_of(relay)
+    if conduct is None or conduct.attack is None:
+        return receiver
+    if receiver.attack is not None:
+        raise ValueError(f"receiver.attack: found {receiver.attack!r}; allowed with {relay}: none")
+    return msgspec.structs.replace(receiver, attack=conduct.attack)
 
 
 class Estimation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -111,6 +135,8 @@ class Peer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the method "certificate" judges the blocks by: a file, the same at both users."""
     blocks: Annotated[int, Meta(ge=0)] = 1
     """How many blocks to make; 0 is without end."""
+    commissioned: Commissioned = Commissioned()
+    """What the monitors hold the link against; keys never depend on it."""
 
 
 class SystemEntropyConfig(Struct, frozen=True, forbid_unknown_fields=True, tag="system"):
@@ -130,6 +156,26 @@ class DeviceEntropyConfig(
 
     path: str
     timeout_s: Annotated[float, Meta(gt=0.0, le=3600.0)] = 5.0
+
+
+class Postprocessing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A Dask cluster that reconciles and amplifies. Raw keys travel to it."""
+
+    scheduler: str
+    """tls://HOST:PORT, or tcp://HOST:PORT on a loopback address."""
+    tls: Tls | None = None
+    """Certificate of this node in the cluster, and the cluster's own authority."""
+    deadline_s: Annotated[float, Meta(gt=0.0, le=3600.0)] = 20.0
+    """How long a worker may take for one step; then the block ends."""
+
+    def __post_init__(self) -> None:
+        check_cluster_address(self.scheduler)
+        if self.scheduler.startswith("tls://") != (self.tls is not None):
+            found = "a" if self.tls else "no"
+            raise ValueError(
+                f"tls: found {found} table with scheduler = {self.scheduler!r}; "
+                "allowed: one with tls://, none with tcp://"
+            )
 
 
 class EndpointConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -155,6 +201,44 @@ class EndpointConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     patience_s: Annotated[float, Meta(gt=0.0, le=86400.0)] = 60.0
     """How long silence is waited out; must be longer than the relay takes for a segment."""
     limits: Limits = Limits()
+    postprocessing: Postprocessing | None = None
+    """Absent: blocks ripen in threads of this process."""
+
+    def __post_init__(self) -> None:
+        # Most likely the peer is as patient as this node, and shall hear that the block has ended.
+        if self.postprocessing is not None and self.postprocessing.deadline_s >= self.patience_s:
+            raise ValueError(
+                f"postprocessing.deadline_s: found {self.postprocessing.deadline_s:g}; "
+                f"allowed: less than patience_s, which is {self.patience_s:g}"
+            )
+
+
+def check_cluster_address(address: str, *, like: str | None = None) -> None:
+    """Return if keys may travel to a scheduler or a worker at this address.
+
+    Args:
+        address: As Dask writes it, PROTOCOL://HOST:PORT.
+        like: That of the scheduler; a worker must have the same protocol.
+
+    Raises:
+        ValueError: They would travel in the open, or it is no address.
+    """
+    protocol, separator, place = address.partition("://")
+    host = place.rpartition(":")[0].strip("[]")
+    by_tcp = protocol == "tcp" and _is_loopback(host)
+    alike = like is None or like.startswith(protocol + separator)
+    if not (host and separator and alike and (protocol == "tls" or by_tcp)):
+        allowed = "tls://HOST:PORT, or tcp://HOST:PORT on a loopback address"
+        if like is not None:
+            allowed = f"{like.partition('://')[0]}://, like the scheduler's; {allowed}"
+        raise ValueError(f"found {address!r}; allowed: {allowed}")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 Config = TypeVar("Config", bound=Struct)

@@ -13,7 +13,7 @@ from typing import Final, Literal, get_args
 from mdiqkd_net.errors import ConfigError
 
 Step = Literal[
-    "begin", "hold", "commit", "confirm", "abort", "burn", "freeze", "grant", "lease", "tag"
+    "begin", "hold", "commit", "confirm", "abort", "burn", "freeze", "grant", "lease", "tag", "hand"
 ]
 """Durable steps of a node."""
 

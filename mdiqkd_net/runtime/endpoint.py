@@ -16,6 +16,7 @@ from mdiqkd_net.errors import (
     RemoteProtocolError,
     WireError,
 )
+from mdiqkd_net.keys.asking import socket_path
 from mdiqkd_net.keys.pads import PadFile
 from mdiqkd_net.keys.store import KeyStore
 from mdiqkd_net.protocol.correspondence import LINK_LOST, Correspondence
@@ -28,10 +29,12 @@ from mdiqkd_net.runtime.config import (
     Peer,
     SystemEntropyConfig,
 )
+from mdiqkd_net.runtime.counter import serve as serve_counter
 from mdiqkd_net.runtime.designs import analysis_of, frozen_path
 from mdiqkd_net.runtime.link import Link, is_breach, is_final, secure, told
 from mdiqkd_net.runtime.optical import Transmitter
 from mdiqkd_net.runtime.pair import Pair
+from mdiqkd_net.runtime.processors import processor_of
 from mdiqkd_net.runtime.world import Credentials, World
 from mdiqkd_net.secret import in_use
 from mdiqkd_net.telemetry.events import Telemetry
@@ -40,7 +43,9 @@ from mdiqkd_net.wire.frames import MAX_STREAMS, Frame
 from mdiqkd_net.wire.messages import Message, PairReady
 
 RECONNECT_S: Final = 0.5
-MAX_RECONNECT_S: Final = 30.0
+MAX_RECONNECT_S: Final = 5.0
+"""So small that a line that is mended carries keys again within ten seconds."""
+
 STEADY_S: Final = 10.0
 """A link that lasted so long was a good one: back-off begins anew."""
 
@@ -158,6 +163,9 @@ class EndpointNode:
                 await self._world.in_thread(KeyStore.open, self._base / config.store)
             )
             entropy = stack.enter_context(closing(self._entropy()))
+            processor = stack.enter_context(
+                await self._world.in_thread(processor_of, config, self._base)
+            )
             relay = RelayLink(self._pairs, self._world.entropy, self._telemetry.emit)
             for peer in config.peers:
                 pads = PadFile.open(self._base / peer.pads, config.node, peer.node, leased=True)
@@ -173,15 +181,24 @@ class EndpointNode:
                     analysis=analyses[peer.node],
                     frozen=frozen_path(self._base / config.store),
                     world=self._world,
+                    processor=processor,
                 )
-            listener, address = await self._world.listen(config.listen, "listen")
-            kinds = sorted(in_use())
-            self._telemetry.emit("ready", role="endpoint", listen=address, secret_memory=kinds)
-            await self._serve(listener, credentials, relay)
+            counter = await self._world.listen_local(socket_path(self._base / config.store))
+            async with counter:
+                listener, address = await self._world.listen(config.listen, "listen")
+                self._telemetry.emit(
+                    "ready",
+                    role="endpoint",
+                    listen=address,
+                    secret_memory=sorted(in_use()),
+                    scheduler=config.postprocessing and config.postprocessing.scheduler,
+                )
+                await self._serve(listener, counter, credentials, relay)
 
     async def _serve(
         self,
         listener: trio.abc.Listener[trio.abc.Stream],
+        counter: trio.abc.Listener[trio.abc.Stream],
         credentials: Credentials,
         relay: RelayLink,
     ) -> None:
@@ -203,6 +220,7 @@ class EndpointNode:
                     limits=config.limits,
                 )
             )
+            nursery.start_soon(serve_counter, counter, self._pairs)
             nursery.start_soon(self._keep_relay, credentials, relay)
             nursery.start_soon(self._keep_light, credentials)
             for peer in config.peers:
@@ -216,6 +234,10 @@ class EndpointNode:
             self._require_some_success()
             self._has_all_keys = True
             await trio.sleep_forever()
+
+    async def agree(self, peer: str, n_keys: int, *, allow_simulated: bool) -> None:
+        """Set keys aside at this user and a peer; see `Pair.agree`."""
+        await self._pairs[peer].agree(n_keys, allow_simulated=allow_simulated)
 
     def _correspond(self, node: str) -> Correspondence:
         pair = self._pairs.get(node)

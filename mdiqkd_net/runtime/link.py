@@ -8,11 +8,12 @@ from typing import Final
 
 import trio
 
-from mdiqkd_net.errors import RemoteProtocolError
+from mdiqkd_net.errors import RemoteProtocolError, WireError
 from mdiqkd_net.protocol.correspondence import LINK_LOST, Correspondence
 from mdiqkd_net.protocol.handshake import BAD_IDENTITY, Expected, RoleName, greet, welcome
 from mdiqkd_net.runtime.limits import BUSY, LIMITS, QUOTA, Limits, Pace
 from mdiqkd_net.runtime.secure import NotTrustedError
+from mdiqkd_net.runtime.sockets import UNREACHABLE
 from mdiqkd_net.runtime.world import Channel, Credentials
 from mdiqkd_net.wire.codec import CAPS, decode, encode
 from mdiqkd_net.wire.frames import Frame, FrameReader, Sequencer
@@ -52,7 +53,7 @@ def is_final(code: int) -> bool:
 
 def is_breach(code: int) -> bool:
     """Whether one side broke the protocol; else nobody did, and streams above 0 may go on."""
-    return code not in (LINK_LOST, BUSY)
+    return code not in (LINK_LOST, BUSY, UNREACHABLE)
 
 
 class Link:
@@ -242,10 +243,17 @@ class Link:
         raw = self.sequencer.seal(ours.TYPE, encode(ours)).raw
         self.n_bytes += len(raw)
         await self._stream.send_all(raw)
-        first = await self.next_frame()
-        if first is None:
-            raise self._lost()
-        self._hellos = ours, welcome(first, self.node, expected), n_meetings
+        try:
+            first = await self.next_frame()
+            if first is None:
+                raise self._lost()
+            theirs = welcome(first, self.node, expected)
+        except (RemoteProtocolError, WireError) as error:
+            if is_breach(error.abort_code):
+                refusal = self.sequencer.seal(Error.TYPE, encode(Error(code=error.abort_code)))
+                await self._stream.send_all(refusal.raw)
+            raise
+        self._hellos = ours, theirs, n_meetings
 
     async def turn_away(self, code: int) -> None:
         """Tell the peer why it is refused, and close; in place of `write` and `next_frame`."""

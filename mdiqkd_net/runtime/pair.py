@@ -12,19 +12,24 @@ import trio
 
 from mdiqkd_net.errors import (
     AuthenticationError,
+    KeyStoreError,
     LocalProtocolError,
     ProtocolError,
     RemoteProtocolError,
     WireError,
 )
 from mdiqkd_net.estimation.analysis import Analysis
+from mdiqkd_net.keys.asking import ANSWER_S, AwayError
 from mdiqkd_net.keys.pads import PadFile
 from mdiqkd_net.keys.records import BlockMeta
 from mdiqkd_net.keys.store import KeyStore
+from mdiqkd_net.postprocessing.processor import HERE, Processor
 from mdiqkd_net.protocol.agreement import Agreement
-from mdiqkd_net.protocol.commit import CommitRecord, Phase
+from mdiqkd_net.protocol.commit import Phase
 from mdiqkd_net.protocol.correspondence import Correspondence
+from mdiqkd_net.protocol.credit import Unread
 from mdiqkd_net.protocol.effects import (
+    Agreed,
     Answered,
     Arm,
     Asked,
@@ -35,8 +40,10 @@ from mdiqkd_net.protocol.effects import (
     Effect,
     Finished,
     Freeze,
+    HandOut,
     Hold,
     Latch,
+    Observe,
     Report,
     Say,
     Send,
@@ -52,6 +59,10 @@ from mdiqkd_net.runtime.designs import store_digest
 from mdiqkd_net.runtime.link import Link, RefusedError, is_final, told
 from mdiqkd_net.runtime.optical import Transmitter
 from mdiqkd_net.runtime.pads import SteppedPads
+from mdiqkd_net.runtime.shelves import PeerRecords
+from mdiqkd_net.runtime.timing import Stages
+from mdiqkd_net.runtime.watching import Watcher
+from mdiqkd_net.runtime.wishes import Wish, Wishes
 from mdiqkd_net.runtime.world import World, durably
 from mdiqkd_net.wire.frames import Frame
 from mdiqkd_net.wire.messages import Message
@@ -110,24 +121,12 @@ class _FromRelay:
     frame: Frame
 
 
-_Event = _Linked | _RelayLinked | _FromPeer | _FromRelay
+@dataclass(frozen=True, slots=True)
+class _GivenUp:
+    wish: Wish
 
 
-class _Records:
-    """What the store knows of the commits with one peer."""
-
-    def __init__(self, store: KeyStore, peer: str) -> None:
-        self._store = store
-        self._peer = peer
-
-    def record(self, block_id: bytes) -> CommitRecord | None:
-        return self._store.record(block_id)
-
-    def unsettled(self) -> list[CommitRecord]:
-        return self._store.unsettled(self._peer)
-
-    def next_block(self) -> int:
-        return self._store.next_block(self._peer)
+_Event = _Linked | _RelayLinked | _FromPeer | _FromRelay | Wish | _GivenUp
 
 
 class Pair:
@@ -147,6 +146,7 @@ class Pair:
         analysis: Analysis,
         frozen: Path,
         world: World,
+        processor: Processor = HERE,
     ) -> None:
         self._config = config
         self._peer = peer
@@ -157,6 +157,7 @@ class Pair:
         self._emit = emit
         self._frozen = frozen
         self._world = world
+        self._watcher = Watcher(peer.commissioned, world, emit)
         self.correspondence = Correspondence(world.entropy)
         plan = PairPlan(
             node=config.node,
@@ -172,26 +173,32 @@ class Pair:
             ),
             qber_hint=config.qber_hint,
         )
+        records = PeerRecords(store, peer.node)
         self._core = Endpoint(
             plan,
             sequencer=self.correspondence.sequencer,
             pads=SteppedPads(pads, world),
-            records=_Records(store, peer.node),
+            records=records,
+            shelf=records,
             entropy=entropy,
             now_s=lambda: self._heard_at,  # cores run in threads, where trio has no time
+            processor=processor,
         )
+        self._unread = Unread()
         self._inbox, self._to_handle = trio.open_memory_channel[_Event](INBOX_SIZE)
         self._link: Link | None = None
         self._away_since = trio.current_time()
         self._heard_at = self._asked_s = trio.current_time()
         self._patience = trio.CancelScope()
-        self._stages = _Stages()
+        self._stages = Stages()
         self._session = b""
         self._relay_bytes = 0
         self._peer_bytes = 0
         self._n_ended = 0
         self._n_keys = 0
         self._n_violations = 0
+        self._wishes = Wishes(self._core.handouts, peer.node)
+        self._runs = False
         self.done = trio.Event()
         self.failure = ""
 
@@ -222,11 +229,35 @@ class Pair:
     async def from_relay(self, frame: Frame) -> None:
         """Queue a frame of the relay; dropped once the pair has failed."""
         self._relay_bytes += len(frame.raw)
-        await self._queue(_FromRelay(frame))
+        self._watcher.arrived(frame)
+        try:
+            self._unread.came(frame)
+        except RemoteProtocolError as error:
+            await self._relay.refuse(str(error), told(error))
+        else:
+            await self._queue(_FromRelay(frame))
 
     async def relay_linked(self, *, kept: bool) -> None:
-        """There is a new link to the relay."""
-        await self._queue(_RelayLinked(kept))
+        """There is a new link to the relay; of no interest before anything was asked of it."""
+        if self._runs:
+            await self._queue(_RelayLinked(kept))
+
+    async def agree(self, n_keys: int, *, allow_simulated: bool) -> None:
+        """Set keys aside at both users, to be taken from the store.
+
+        Raises:
+            AwayError: The peer is not connected, or does not answer.
+            KeyStoreError: There are not so many keys, or the peer refuses.
+        """
+        wish = Wish(n_keys, allow_simulated=allow_simulated)
+        if self.failure:
+            self._wishes.refuse(wish)
+        await self._queue(wish)
+        try:
+            await wish.wait(ANSWER_S)
+        except TimeoutError:
+            await self._queue(_GivenUp(wish))
+            raise AwayError(f"{self._peer.node} does not answer; try again later") from None
 
     async def _queue(self, event: _Event) -> None:
         # A pair that has failed must not hold up the links that it shares with others.
@@ -245,7 +276,9 @@ class Pair:
 
     async def run(self) -> None:
         """Make the configured blocks, and answer the peer for as long as it has questions."""
+        self._runs = True
         with self._to_handle:
+            await self._compute(self._core.handouts.start)
             while not self.failure:
                 event = None
                 with trio.CancelScope(deadline=self._deadline()) as self._patience:
@@ -274,7 +307,7 @@ class Pair:
         elif state in _FED_BY_RELAY:
             self._heard_at = trio.current_time()
             why = f"neither the relay nor {self._peer.node} has said anything for {patience_s:g} s"
-            await self._perform(self._core.abort(f"{why} in state {state.value}"))
+            await self._perform(self._core.abort(f"{why} in state {state.value}", end="relay"))
         else:
             self.failure = (
                 f"{self._peer.node} has been silent for {patience_s:g} s in state {state.value}"
@@ -294,11 +327,27 @@ class Pair:
                 self._peer_bytes += len(frame.raw)
                 await self._hear_peer(link, frame)
             case _FromRelay(frame=frame):
+                self._unread.taken(frame)
                 self._heard_at = trio.current_time()
                 try:
                     await self._compute(partial(self._core.receive_relay, frame))
                 except (ProtocolError, WireError) as error:
                     await self._relay.refuse(str(error), told(error))
+                    await self._perform(self._core.relay_failed(f"the relay: {error}"))
+            case Wish() if self._link is None:
+                self._wishes.refuse(event)
+            case Wish():
+                await self._ask(event)
+            case _GivenUp(wish=wish):
+                self._wishes.give_up(wish)
+
+    async def _ask(self, wish: Wish) -> None:
+        try:
+            effects = await self._world.in_thread(self._wishes.ask, wish)
+        except KeyStoreError as error:
+            wish.answer(error)
+        else:
+            await self._perform(effects)
 
     async def _take_up(self, link: Link) -> None:
         try:
@@ -368,6 +417,8 @@ class Pair:
                     self._asked_s = trio.current_time()
                 case Answered():
                     self._core.round_trips.add(self._heard_at - self._asked_s)
+                case Observe(block=block):
+                    await self._watcher.observe(block)
                 case Arm(session=session, light=light):
                     self._session = session
                     self._transmitter.arm(session, light)
@@ -380,6 +431,10 @@ class Pair:
                 case Settle(block_id=block_id, phase=phase, said=said):
                     step = _SETTLE_STEPS[phase]
                     await durably(self._world, step, store.settle, block_id, phase, said)
+                case HandOut(step=hand_step, request=request, keys=keys):
+                    await durably(self._world, "hand", store.hand, peer, hand_step, request, keys)
+                case Agreed(request=request, agreed=agreed):
+                    self._wishes.answer(request, agreed=agreed)
                 case BurnReceived(pad=pad):
                     await durably(self._world, "burn", self._pads.burn_receive, pad)
                 case Freeze():
@@ -419,7 +474,7 @@ class Pair:
     def _report(self, event: str, fields: Mapping[str, Any]) -> None:
         if event == "block.stage":
             if fields["stage"] == "opened":
-                self._stages = _Stages()
+                self._stages = Stages()
                 self._peer_bytes = 0
             self._stages.enter(fields["stage"])
         if event in ("block.key", "block.aborted"):
@@ -433,23 +488,3 @@ class Pair:
             }
             self._relay_bytes = self._peer_bytes = 0
         self._emit(event, fields)
-
-
-class _Stages:
-    """How long each stage of a block took."""
-
-    def __init__(self) -> None:
-        self._seconds: dict[str, float] = {}
-        self._stage = ""
-        self._since = 0.0
-
-    def enter(self, stage: str) -> None:
-        self.leave()
-        self._stage, self._since = stage, trio.current_time()
-
-    def leave(self) -> dict[str, float]:
-        if self._stage:
-            spent = trio.current_time() - self._since
-            self._seconds[self._stage] = round(self._seconds.get(self._stage, 0.0) + spent, 6)
-            self._stage = ""
-        return self._seconds

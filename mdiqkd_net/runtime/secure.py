@@ -72,12 +72,10 @@ class SecureStream:
                     while record := self._tls.read(STRIDE_BYTES):
                         records.append(record)
                 except ssl.SSLWantReadError:
-                    if not records and not await self._fill():
-                        return b""
-                except ssl.SSLZeroReturnError:
-                    return b"".join(records)
-                if records:
-                    return b"".join(records)
+                    if not records and await self._fill():
+                        continue
+                # Without an error, an empty record is the peer's close_notify: nothing more comes.
+                return b"".join(records)
 
     async def aclose_forcefully(self) -> None:
         """Close at once."""

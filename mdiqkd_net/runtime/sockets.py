@@ -5,6 +5,7 @@ import ipaddress
 import math
 import socket
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, Final
 
 import trio
@@ -69,6 +70,51 @@ def _inherited(address: str, key: str) -> trio.socket.SocketType:
         inherited.detach()  # not ours to close
         raise ConfigError(f"{key}: {address} is a socket that does not listen")
     return trio.socket.from_stdlib_socket(inherited)
+
+
+class LocalListener(trio.abc.Listener[trio.SocketStream]):
+    """Listens on a Unix socket, and takes its name away at the end."""
+
+    def __init__(self, listening: trio.socket.SocketType, path: Path) -> None:
+        self._listener = trio.SocketListener(listening)
+        self._path = path
+
+    async def accept(self) -> trio.SocketStream:
+        """Wait for somebody."""
+        return await self._listener.accept()
+
+    async def aclose(self) -> None:
+        """Close, and remove the name, which may be another's once we are closed."""
+        if self._listener.socket.fileno() >= 0:
+            self._path.unlink(missing_ok=True)
+        await self._listener.aclose()
+
+
+async def listen_local(path: Path) -> LocalListener:
+    """Listen on a Unix socket with mode 0600; what a crashed process left there is removed.
+
+    Raises:
+        ConfigError: Somebody listens there, or nobody can.
+    """
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.setblocking(False)
+            if probe.connect_ex(str(path)) in (0, errno.EAGAIN):
+                raise ConfigError(f"{path}: another node is running on this store")
+        if path.is_socket():
+            path.unlink()
+        # Nobody can connect before `listen`, so the mode is right before it counts.
+        listening.bind(str(path))
+        path.chmod(0o600)
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise ConfigError(f"{path}: cannot listen: {error.strerror}") from None
+    except BaseException:
+        listening.close()
+        raise
+    return LocalListener(trio.socket.from_stdlib_socket(listening), path)
 
 
 def address_of(listener: trio.SocketListener) -> str:

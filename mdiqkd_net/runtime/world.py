@@ -74,6 +74,13 @@ class World(Protocol):
             ConfigError: Nobody can listen there.
         """
 
+    async def listen_local(self, path: Path) -> trio.abc.Listener[trio.abc.Stream]:
+        """Listen to programs of the same user on this machine.
+
+        Raises:
+            ConfigError: Another node does there.
+        """
+
     async def connect(self, address: str, key: str) -> trio.abc.Stream:
         """Try once to connect.
 
@@ -134,6 +141,10 @@ class RealWorld:
         """Listen on HOST:PORT, or on an inherited socket."""
         listener = await sockets.listen(address, key)
         return listener, sockets.address_of(listener)
+
+    async def listen_local(self, path: Path) -> trio.abc.Listener[trio.abc.Stream]:
+        """Listen on a Unix socket."""
+        return await sockets.listen_local(path)
 
     async def connect(self, address: str, key: str) -> trio.abc.Stream:
         """Connect by TCP."""

@@ -6,7 +6,9 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, Struct
 
+from mdiqkd_net import byzantine
 from mdiqkd_net.blocks import CATEGORIES
+from mdiqkd_net.byzantine.behaviour import Extent
 from mdiqkd_net.errors import ConfigError, DeviceError
 from mdiqkd_net.estimation.analysis import Analysis
 from mdiqkd_net.keys.identity import check_node
@@ -73,8 +75,14 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     estimation: configuration.Estimation = configuration.Estimation()
     """How blocks are judged; designs of the certificate are made from the expected counts."""
     reconciler: configuration.ReconcilerName = "auto"
+    scheduler: str | None = None
+    """Of a Dask cluster on this machine, tcp://127.0.0.1:PORT, where all users' blocks ripen."""
     users: dict[str, UserLink]
     receiver: ReceiverParams
+    relay: str = byzantine.HONEST
+    """Or "byzantine:NAME": what the relay does instead; the users are not told."""
+    byzantine: Extent = Extent()
+    """How much of its work a hostile relay spoils."""
     blocks: Annotated[int, Meta(ge=1, le=10_000)] = 1
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
     """Of the simulated physics only; keys never depend on it alone."""
@@ -97,10 +105,17 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         except ConfigError as error:
             raise ValueError(str(error)) from None
         check_demand(self.demand, self.users)
+        if self.scheduler is not None:
+            try:
+                configuration.check_cluster_address(self.scheduler, like="tcp://")
+            except ValueError as error:
+                raise ValueError(f"scheduler: {error}") from None
         for pair in pairs:
             self.link(pair)  # raises if the Bell states are impossible, or the users do not fit
+        byzantine.check(self.relay, self.byzantine)
+        receiver = configuration.attacked(self.receiver, self.relay)
         try:
-            memory = check_level(self.receiver, self.pulse_rate_hz).memory
+            memory = check_level(receiver, self.pulse_rate_hz).memory
         except DeviceError as error:
             raise ValueError(f"receiver: {error}") from None
         if memory >= self.n_pulses:

@@ -130,6 +130,14 @@ class BlockAborted(BlockEnd, frozen=True, kw_only=True):
     reason: str
 
 
+class MonitorAlarm(PairEvent, frozen=True, kw_only=True):
+    """A monitor of a user would have somebody look at a block; nothing else follows from it."""
+
+    block: int
+    monitor: str
+    reason: str
+
+
 class PairFailed(PairEvent, frozen=True, kw_only=True):
     """A user can do nothing more with the other: a fault, after which no block will come."""
 
@@ -153,6 +161,7 @@ EVENTS: Final[Mapping[str, type[Event]]] = {
     "block.estimated": BlockEstimated,
     "block.key": BlockKey,
     "block.aborted": BlockAborted,
+    "monitor.alarm": MonitorAlarm,
     "pair.failed": PairFailed,
     "error": Fault,
 }

@@ -15,16 +15,20 @@ from typing import Final, Literal
 import msgspec
 import tomli_w
 
-from mdiqkd_net.blocks import BELL_STATES
+from mdiqkd_net.blocks import BELL_STATES, SETTINGS
 from mdiqkd_net.imperfections import TransmitterParams
 from mdiqkd_net.keys import pads, pki
 from mdiqkd_net.keys.files import make_directory
+from mdiqkd_net.monitoring.history import Commissioned
 from mdiqkd_net.physics import expected
+from mdiqkd_net.physics.levels import check_level
+from mdiqkd_net.physics.link_clicks import left_out
 from mdiqkd_net.planning.prediction import design_of
 from mdiqkd_net.runtime.config import (
     CharlesConfig,
     EndpointConfig,
     Peer,
+    Postprocessing,
     Remote,
     SimulatedDevice,
     Tls,
@@ -152,6 +156,8 @@ class Network:
             ),
             pulse_rate_hz=scenario.pulse_rate_hz,
             segment_pulses=segment_pulses(scenario),
+            relay=scenario.relay,
+            byzantine=scenario.byzantine,
         )
         return self._node(RELAY, "charles", config, (self._listeners[RELAY], self._light))
 
@@ -172,6 +178,9 @@ class Network:
             estimation=scenario.estimation,
             reconciler=scenario.reconciler,
             qber_hint=max(_expected_qber(scenario, pair) for pair in pairs),
+            postprocessing=(
+                None if scenario.scheduler is None else Postprocessing(scheduler=scenario.scheduler)
+            ),
         )
         return self._node(user, "endpoint", config, (self._listeners[user],))
 
@@ -185,6 +194,7 @@ class Network:
             # Of two users, the greater id dials.
             address=_address(self._listeners[other]) if user > other else None,
             design=str(self._design_path(pair)) if self.scenario.analysis.rules.frozen else None,
+            commissioned=commissioned(self.scenario, pair),
         )
 
     def _tls(self, node: str) -> Tls:
@@ -220,6 +230,28 @@ def announcement_rate(scenario: Scenario, pair: UserPair) -> float:
     """Expected announcements per pulse pair, of both Bell states whether or not users want them."""
     link = msgspec.structs.replace(scenario.link(pair), bell_states=BELL_STATES)
     return sum(expected.expected_counts(link).values()) / link.n_pulses
+
+
+def commissioned(scenario: Scenario, pair: UserPair) -> Commissioned:
+    """What the closed form says of a pair's link, as far as it knows the link."""
+    link = scenario.link(pair)
+    unknown = left_out(link)
+    if unknown:
+        return Commissioned(steady=not {"drift", "fading"} & set(unknown))
+    gains, error_gains = expected.gains_and_errors(link)
+    x_tests = ("xx", "yy")
+    share = {
+        c: link.alice.probabilities[SETTINGS.index(c[0])]
+        * link.bob.probabilities[SETTINGS.index(c[1])]
+        for c in x_tests
+    }
+    events = sum(share[c] * gains[c] for c in x_tests)
+    errors = sum(share[c] * error_gains[c] for c in x_tests)
+    return Commissioned(
+        gains=dict(gains),
+        visibility=1.0 - 2.0 * errors / events if events > 0.0 else None,
+        dead_pulses=check_level(scenario.receiver, scenario.pulse_rate_hz).memory,
+    )
 
 
 def _table(config: CharlesConfig | EndpointConfig) -> dict[str, object]:

@@ -1,7 +1,8 @@
 """Node processes: start them, listen to them, and leave none behind.
 
 Every node runs in a session of its own, so that Ctrl-C reaches the runner alone, which then
-stops the nodes in order: SIGTERM, a grace period, SIGKILL.
+stops the nodes in order: SIGTERM, a grace period, SIGKILL. If the runner itself is killed, nodes
+find their standard input at its end, and stop by themselves.
 """
 
 import os
@@ -133,11 +134,11 @@ class Supervisor:
             raise self._failure
 
     async def _start(self, node: Node) -> None:
-        command = [*self._command, node.role, "--config", str(node.config)]
+        command = [*self._command, node.role, "--config", str(node.config), "--end-with-stdin"]
         with node.stderr.open("wb") as talk:
             self._processes[node.name] = await trio.lowlevel.open_process(
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # never written to; it ends when the runner does
                 stdout=subprocess.PIPE,
                 stderr=talk,
                 pass_fds=[listener.fileno() for listener in node.sockets],

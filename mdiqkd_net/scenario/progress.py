@@ -15,6 +15,7 @@ from mdiqkd_net.scenario.events import (
     Event,
     Fault,
     LightProgress,
+    MonitorAlarm,
     PairEvent,
     PairFailed,
     PairFinished,
@@ -34,6 +35,7 @@ class PairProgress:
         blocks: How many blocks there will be.
         ends: How each block ended, by (user, block).
         failures: Why a user gave the other up, by user.
+        alarms: Of the monitors of both users, in the order of their coming.
     """
 
     users: UserPair
@@ -51,6 +53,7 @@ class PairProgress:
     e11_upper: float | None = None
     ends: dict[tuple[str, int], BlockEnd] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    alarms: list[MonitorAlarm] = field(default_factory=list)
     _pulses_before: int = 0
     _announced_before: int = 0
     _pulses_now: int = 0
@@ -124,6 +127,8 @@ class PairProgress:
                 self.s11_lower, self.e11_upper = event.s11_lower, event.e11_upper
             case BlockEnd():
                 self._end(event)
+            case MonitorAlarm():
+                self.alarms.append(event)
             case PairFailed():
                 self.failures[event.node] = event.reason
                 self.stage = "failed"

@@ -69,6 +69,16 @@ class BlockReport(Struct, frozen=True, kw_only=True):
     """Wall time of each stage: the slower user's."""
 
 
+class AlarmReport(Struct, frozen=True, kw_only=True):
+    """What a monitor of one user says of a block."""
+
+    user: str
+    block: int
+    monitor: str
+    """MON-01 to MON-10; docs/reference/monitors.md."""
+    reason: str
+
+
 class PairReport(Struct, frozen=True, kw_only=True):
     """One pair: sums over its blocks; of the bounds, the least favorable block's."""
 
@@ -115,6 +125,7 @@ class PairReport(Struct, frozen=True, kw_only=True):
     left_out: Sequence[str]
     """What the simulation has and the closed form does not know, in words."""
     blocks: Sequence[BlockReport]
+    alarms: Sequence[AlarmReport]
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -127,6 +138,8 @@ class Report(Struct, frozen=True, kw_only=True):
     """How blocks were judged."""
     label: str
     """What has to stand beside every secret bit of the method; empty if nothing need be said."""
+    relay: str
+    """"honest", or what the relay did instead."""
     pulse_rate_hz: int
     wall_s: float
     first_key_s: float | None
@@ -188,6 +201,7 @@ def build(
         origin="simulated",
         method=scenario.analysis.method,
         label=scenario.analysis.rules.label,
+        relay=scenario.relay,
         pulse_rate_hz=scenario.pulse_rate_hz,
         wall_s=wall_s,
         first_key_s=None if board.first_key_s is None else board.first_key_s - command_s,
@@ -232,7 +246,8 @@ def _pair(scenario: Scenario, record: PairProgress, stores: Comparison) -> PairR
     pulses = sum(block.pulses for block in blocks)
     relay = sum(low.bytes_relay + high.bytes_relay for low, high in ended)
     peer = sum(max(low.bytes_peer, high.bytes_peer) for low, high in ended)
-    gains = _gains(scenario, record.users, lows, pulses)
+    # Who ended before settings were revealed knows no category.
+    gains = _gains(scenario, record.users, lows, sum(low.pulses for low in lows if low.n))
     error_rates = {row.category: row.error_rate_expected for row in gains}
     return PairReport(
         users=record.users,
@@ -267,12 +282,18 @@ def _pair(scenario: Scenario, record: PairProgress, stores: Comparison) -> PairR
         gains=gains,
         left_out=left_out(scenario.link(record.users)),
         blocks=blocks,
+        alarms=[
+            AlarmReport(user=a.node, block=a.block, monitor=a.monitor, reason=a.reason)
+            for a in sorted(record.alarms, key=lambda a: (a.block, a.node, a.monitor))
+        ],
     )
 
 
 def _block(low: BlockEnd, high: BlockEnd) -> BlockReport:
     same = agree(low, high)
-    reason = aborted_reason(low) or aborted_reason(high)
+    reasons = [reason for end in (low, high) if (reason := aborted_reason(end))]
+    # A user that was told the block had ended knows less than the one that ended it.
+    reason = min(reasons, key=lambda why: why.startswith("the peer ended"), default=None)
     if not same and reason is None:
         reason = "the users do not report the same key"
     return BlockReport(

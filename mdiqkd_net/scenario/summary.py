@@ -1,5 +1,6 @@
 """The report as people read it: at most 92 columns, the key first, then why one may believe it."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -9,6 +10,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from mdiqkd_net import byzantine
 from mdiqkd_net.scenario import figures
 from mdiqkd_net.scenario.report import GainRow, PairReport, Report
 
@@ -23,9 +25,11 @@ def show(report: Report, console: Console) -> None:
     parts: list[RenderableType] = [_heading(report)]
     if len(report.pairs) == 1:
         (pair,) = report.pairs
-        parts += [_verdict(pair), _facts(report, pair), _gains(pair, report.published)]
+        parts += [_verdict(pair), *_incidents(pair), _facts(report, pair)]
+        parts.append(_gains(pair, report.published))
     else:
         parts += [_pairs(report), *(_verdict(pair) for pair in report.pairs if not _good(pair))]
+        parts += [part for pair in report.pairs for part in _incidents(pair)]
     parts.append(_times(report))
     console.print(Group(*parts), highlight=False)
 
@@ -39,6 +43,9 @@ def _heading(report: Report) -> RenderableType:
     row.add_column(justify="left", ratio=1)
     row.add_column(justify="right")
     row.add_row(Text(report.title, style="bold"), Text(report.origin, style="black on yellow"))
+    conduct = byzantine.conduct_of(report.relay)
+    if conduct is not None:
+        row.add_row(Text(f"the relay is hostile ({report.relay}): it {conduct.does}", "bold red"))
     label = [Text(f" {report.method}: {report.label}", style="yellow")] if report.label else []
     return Group(Text(), row, *label, Rule(style="dim"))
 
@@ -72,6 +79,27 @@ def _verdict(pair: PairReport) -> RenderableType:
             (f"\n {' ' * len(names)}  {_outlook(pair)}", "dim"),
         )
     return Padding(text, (0, 0, 1, 0))
+
+
+def _incidents(pair: PairReport) -> list[RenderableType]:
+    """Blocks without a key among several, and alarms; for each user and cause one line."""
+    lost = {} if len(pair.blocks) == 1 else Counter(b.reason for b in pair.blocks if b.reason)
+    alarms = Counter((a.monitor, a.user) for a in pair.alarms)
+    reasons = {(a.monitor, a.user): a.reason for a in reversed(pair.alarms)}
+    lines = [
+        Text.assemble((f"no key in {_blocks(n)}: ", "yellow"), why) for why, n in lost.items()
+    ] + [
+        Text.assemble((f"{monitor} at {user}, {_blocks(n)}: ", "red"), reasons[monitor, user])
+        for (monitor, user), n in alarms.items()
+    ]
+    if not lines:
+        return []
+    names = f"{pair.users[0]} – {pair.users[1]}"
+    return [Padding(Group(Text(names, style="bold"), *lines), (0, 0, 1, 1))]
+
+
+def _blocks(n: int) -> str:
+    return "1 block" if n == 1 else f"{n} blocks"
 
 
 def _outlook(pair: PairReport) -> str:

@@ -3,8 +3,9 @@
 They are real files, so that the real store, the real pad file and SQLite itself do the work. A
 crash copies them as they are at that moment, and the next life begins on the copy; what the dying
 process still does to its own files, in `finally` clauses say, happens to nobody. A power failure in
-the middle of a step is modelled where a step appends to exactly one file: the appended bytes are
-cut off at a random place. Other steps are found as they were before, or as they are after.
+the middle of a step is modelled where a step changes exactly one file: bytes that it appended are
+cut off at a random place, and of the sectors that it wrote over each is old or new. Steps that
+change several files are found as they are after them.
 
 What is written counts as durable once the call that writes has returned. So this finds a step that
 happens too late, but not an `fsync` that is missing.
@@ -14,8 +15,13 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from random import Random
+from typing import Final
 
 Contents = Mapping[str, bytes]
+
+SECTOR_BYTES: Final = 512
+"""What a disk writes whole or not at all."""
+PADS: Final = ".pads"
 
 
 class Disk:
@@ -52,7 +58,26 @@ class Disk:
             file = self.path / name
             file.touch(mode=0o600)
             file.write_bytes(torn[1] if torn is not None and torn[0] == name else data)
-        return "" if torn is None else f"{torn[0]} cut to {len(torn[1])} of {len(after[torn[0]])}"
+        if torn is None or torn[1] == after[torn[0]]:
+            return ""
+        name, found, whole = *torn, after[torn[0]]
+        return (
+            f"{name} in part"
+            if len(found) == len(whole)
+            else (f"{name} cut to {len(found)} of {len(whole)}")
+        )
+
+    def put_back(self, older: Contents, *, pads: bool, store: bool) -> None:
+        """Begin another life with some files as they were: those of pads, of the store, or both."""
+        self.crash()
+        for file in sorted(self.path.iterdir()):
+            if pads if file.suffix == PADS else store:
+                file.unlink()
+        for name, data in older.items():
+            if pads if name.endswith(PADS) else store:
+                file = self.path / name
+                file.touch(mode=0o600)
+                file.write_bytes(data)
 
     def bury(self) -> None:
         """Remove the files of earlier lives."""
@@ -63,7 +88,13 @@ class Disk:
         changed = [name for name, data in after.items() if before.get(name) != data]
         if len(changed) != 1:
             return None
-        old, new = before.get(changed[0], b""), after[changed[0]]
-        if len(new) <= len(old) or not new.startswith(old):
+        name = changed[0]
+        old, new = before.get(name, b""), after[name]
+        if len(new) == len(old):
+            sectors = range(0, len(new), SECTOR_BYTES)
+            sides = [(old, new)[self._rng.random() < 0.5] for _ in sectors]
+            parts = zip(sides, sectors, strict=True)
+            return name, b"".join(side[i : i + SECTOR_BYTES] for side, i in parts)
+        if len(new) < len(old) or not new.startswith(old):
             return None
-        return changed[0], new[: self._rng.randint(len(old), len(new) - 1)]
+        return name, new[: self._rng.randint(len(old), len(new) - 1)]

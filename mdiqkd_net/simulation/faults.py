@@ -14,6 +14,7 @@ from typing import Final, Protocol
 import trio
 
 from mdiqkd_net.runtime.crashing import crash_points
+from mdiqkd_net.simulation.disk import Contents
 from mdiqkd_net.simulation.life import Life
 from mdiqkd_net.simulation.net import Net
 
@@ -22,6 +23,8 @@ EVERY_S: Final = 1.5
 
 SHARE: Final = 0.4
 """Of the kinds of harm, in one seed."""
+
+RESTORE: Final = "restore"
 
 
 @dataclass(slots=True, eq=False)
@@ -57,6 +60,12 @@ class Site(Protocol):
 
     def crash(self, node: str, why: str, *, torn: bool = False) -> None:
         """End a node's process, if it lives."""
+
+    def copy_of(self, node: str) -> Contents:
+        """A node's files as they are."""
+
+    def put_back(self, node: str, older: Contents, *, pads: bool, store: bool) -> None:
+        """End a node's process, and put back some of its files as they were."""
 
 
 Act = Callable[[Site, Random], Awaitable[None]]
@@ -175,6 +184,17 @@ async def _slow_disk(site: Site, rng: Random) -> None:
         await _pause(rng)
 
 
+async def _restore(site: Site, rng: Random) -> None:
+    node = rng.choice(site.users)  # one for all the time: for two nothing is promised
+    copies: list[Contents] = []
+    while True:
+        copies.append(site.copy_of(node))
+        await _pause(rng)
+        pads, store = rng.choice(((True, False), (False, True), (True, True)))
+        site.put_back(node, rng.choice(copies), pads=pads, store=store)
+        await _pause(rng)
+
+
 FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
     {
         "crash": Fault("a node is killed at any time", _crash),
@@ -187,6 +207,7 @@ FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
         "crumble": Fault("bytes come in pieces from 400 bytes on", _crumble),
         "disk_full": Fault("a user's durable steps fail for a time", _fill_disk),
         "slow_disk": Fault("a user's durable steps take up to 3 s", _slow_disk),
+        RESTORE: Fault("older files are put back at one user: pads, store, or both", _restore),
     }
 )
 """Kinds of harm, by name."""

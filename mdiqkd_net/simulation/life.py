@@ -18,8 +18,6 @@ from mdiqkd_net.telemetry.events import Telemetry
 T = TypeVar("T")
 
 EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
-COMPUTE_S: Final = 0.002
-"""Mean time that work in a thread takes, whatever it is."""
 
 
 class Crashed(BaseException):
@@ -101,25 +99,39 @@ Shell = Callable[["Life", Path, Telemetry], Awaitable[None]]
 class Life:
     """From a start to an end. It is the `World` of the shell.
 
+    Args:
+        compute_s: Mean time that work in a thread takes, whatever it is.
+
     Attributes:
         node: Whose life it is.
         troubles: What is wrong with its machine.
         dead: Whether it has crashed. What still runs then is unwinding, and reaches nobody.
+        has_given_up: Whether the node says that nothing more can be done with one of its peers.
     """
 
     def __init__(
-        self, node: str, number: int, *, seed: str, net: Net, disk: Disk, observer: Observer
+        self,
+        node: str,
+        number: int,
+        *,
+        seed: str,
+        net: Net,
+        disk: Disk,
+        observer: Observer,
+        compute_s: float,
     ) -> None:
         rng = Random(f"{seed} {node} {number}")
         self.node = node
         self.entropy = SimulatedEntropy(Random(rng.random()))
         self.troubles = Troubles()
         self.dead = False
+        self.has_given_up = trio.Event()
         self._before_step: Contents = {}
         self._rng = rng
         self._net = net
         self._disk = disk
         self._observer = observer
+        self._compute_s = compute_s
         self._scope = trio.CancelScope()
         self._in_step = False
 
@@ -178,6 +190,12 @@ class Life:
         await trio.lowlevel.checkpoint()
         return self._net.listen(self.node, address, key), address
 
+    async def listen_local(self, path: Path) -> Listener:
+        """Nobody dials here: simulated applications ask the shell itself."""
+        del path
+        await trio.lowlevel.checkpoint()
+        return self._net.listen(self.node, f"{self.node}:keys", "store")
+
     async def connect(self, address: str, key: str) -> End:
         """Connect on the simulated network."""
         del key
@@ -188,11 +206,12 @@ class Life:
         await trio.lowlevel.checkpoint_if_cancelled()
         self._in_step = False
         result = work(*args)
-        takes_s = self._rng.expovariate(1.0 / COMPUTE_S)
+        takes_s = self._rng.expovariate(1.0 / self._compute_s)
         if self._in_step:
             takes_s += self.troubles.disk_delay_s
-        with trio.CancelScope(shield=True):  # as a thread, it is not abandoned
-            await trio.sleep(takes_s)
+        # As a thread, it is not abandoned. A sleep would be a second scope, which costs as much.
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + takes_s):
+            await trio.sleep_forever()
         return result
 
     def utc_now(self) -> datetime:

@@ -34,7 +34,8 @@ class _Pipe:
         self._net = net
         self._route = source, target
         self._rng = rng
-        self._latency_s = net.latency_s * rng.uniform(0.2, 3.0)
+        self._distance = rng.uniform(0.2, 3.0)
+        self._latency_s = net.latency_s * self._distance
         self._arrivals: deque[tuple[float, bytes]] = deque()
         self._last_s = 0.0
         self._n_bytes = 0
@@ -49,6 +50,10 @@ class _Pipe:
         self._arrivals.append((self._last_s, data))
         self._n_bytes += len(data)
         self.changed.unpark_all()
+
+    def calm(self) -> None:
+        """What is sent from now on takes as long as on a connection that is made now."""
+        self._latency_s = self._net.latency_s * self._distance
 
     def end(self) -> None:
         """The sender has closed; the reader learns it behind everything else."""
@@ -81,16 +86,23 @@ class _Pipe:
             await self.changed.park()
 
     async def get(self, max_bytes: int) -> bytes:
+        has_yielded = False
         while True:
             if self.unread:
                 raise trio.ClosedResourceError
             due_s = self._due_s()
             if due_s <= trio.current_time():
-                return self._take(max_bytes)
-            if self.broken:
+                if has_yielded:
+                    return self._take(max_bytes)
+                await trio.lowlevel.checkpoint()
+            elif self.broken:
                 raise trio.BrokenResourceError("the other side hung up")
-            with trio.move_on_at(due_s):
-                await self.changed.park()
+            elif due_s == NEVER:
+                await self.changed.park()  # a deadline that never comes costs as much as any
+            else:
+                with trio.move_on_at(due_s):
+                    await self.changed.park()
+            has_yielded = True
 
     @property
     def _stalled(self) -> bool:
@@ -149,7 +161,6 @@ class End(trio.abc.Stream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Wait for bytes; empty at the end of the stream."""
-        await trio.lowlevel.checkpoint()
         return await self._incoming.get(max_bytes or PIECE_BYTES)
 
     async def receive(self) -> bytes:
@@ -172,6 +183,10 @@ class End(trio.abc.Stream):
             self._outgoing.end()
             self._incoming.leave()
             self._net.forget(self)
+
+    def calm(self) -> None:
+        """The network is well again; this connection, too."""
+        self._outgoing.calm()
 
     def cut(self) -> None:
         """Break the connection, in both directions."""
@@ -301,6 +316,15 @@ class Net:
         self._healed.unpark_all()
         for end in self.ends:
             end._incoming.changed.unpark_all()
+
+    def calm(self) -> None:
+        """Nothing is stalled, refused, cut to pieces or late any more."""
+        self.refused.clear()
+        self.latency_s, self.piece_bytes = LATENCY_S, PIECE_BYTES
+        for end in self.ends:
+            end.calm()
+        for route in sorted(self.stalled):
+            self.heal(*route)
 
     def drop(self, node: str, *, cut: bool) -> None:
         """A process has died: close all that it had, or cut it."""

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 from numba import njit
 from numpy.typing import NDArray
 
-from mdiqkd_net.errors import WireError
+from mdiqkd_net.errors import LocalProtocolError, WireError
 from mdiqkd_net.wire.frames import MAX_BODY_BYTES, SCHEMA
 
 MAX_ITEMS: Final = 8 * MAX_BODY_BYTES
@@ -104,13 +104,22 @@ def unpack_unsigned(bulk: Bulk) -> NDArray[np.unsignedinteger[Any]]:
 
 
 def pack_gaps(pulses: NDArray[np.int64], base: int) -> Rice:
-    """Pack strictly increasing pulse numbers, shape (n,), none below `base`."""
+    """Pack strictly increasing pulse numbers, shape (n,), none below `base`.
+
+    Raises:
+        LocalProtocolError: They are not that; a device may have miscounted.
+    """
     if not pulses.size:
         return Rice(k=0, n=0, v=b"")
     mean = (int(pulses[-1]) - base + 1) / pulses.size
     # The best Rice parameter for a geometric gap is near log2(mean ln 2).
     k = max(0, int(np.floor(np.log2(max(1.0, mean * np.log(2.0)) * 1.0001))))
     n_bits = int(_rice_bits(pulses, base, k))
+    if n_bits < 0:
+        raise LocalProtocolError(
+            f"gaps: found pulse numbers that fall, repeat, or lie below {base}; "
+            f"allowed: strictly increasing ones from {base} on"
+        )
     packed = np.zeros((n_bits + 7) // 8, np.uint8)
     _rice_encode(pulses, base, k, packed)
     return Rice(k=k, n=pulses.size, v=packed.tobytes())
@@ -175,9 +184,12 @@ def _expect(bulk: Bulk, kind: str, n_bytes: int) -> None:
 
 @njit(cache=True, nogil=True)
 def _rice_bits(pulses: NDArray[np.int64], base: int, k: int) -> int:
+    """How many bits `_rice_encode` writes, or -1 for numbers that it must not be given."""
     total = 0
     previous = base - 1
     for i in range(pulses.size):
+        if pulses[i] <= previous:
+            return -1
         total += ((pulses[i] - previous - 1) >> k) + 1 + k
         previous = pulses[i]
     return total

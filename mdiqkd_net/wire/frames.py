@@ -28,6 +28,8 @@ UNKNOWN_BODY_BYTES: Final = 64 << 10
 
 BAD_HEADER, TOO_LARGE, NOT_CANONICAL, SCHEMA, BAD_SEQUENCE, UNKNOWN_CRITICAL = range(0x0101, 0x0107)
 
+WRONG_STATE: Final = 0x0301
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -118,7 +120,9 @@ class FrameReader:
         if kind not in self._caps and kind & CRITICAL:
             raise WireError(f"frame type {kind:#06x} is unknown and critical", UNKNOWN_CRITICAL)
         if self._first and kind not in self._first:
-            raise WireError(f"first frame: found type {kind:#06x}; allowed: a greeting")
+            raise WireError(
+                f"first frame: found type {kind:#06x}; allowed: a greeting", WRONG_STATE
+            )
         cap = self._caps.get(kind, UNKNOWN_BODY_BYTES)
         if length > cap:
             raise WireError(

@@ -27,6 +27,7 @@ Bytes32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
 Nano = Annotated[int, Meta(ge=0, le=100 * NANO)]
 Share = Annotated[int, Meta(ge=0, le=NANO)]
+KeyNumber = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Code = Annotated[int, Meta(ge=0, le=0xFFFF)]
 Float64Bits = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Position = Annotated[list[Natural], Meta(min_length=2, max_length=2)]
@@ -429,6 +430,58 @@ class BlockAborted(Message, frozen=True):
     TYPE: ClassVar[int] = 0x8605
 
     code: Code
+
+
+class BlockKeys(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Some keys of one block, by their numbers, rising (spec 13.2)."""
+
+    block_id: Bytes16
+    numbers: Annotated[list[KeyNumber], Meta(min_length=1, max_length=128)]
+
+
+class KeyAssign(Message, frozen=True):
+    """Owner of keys: set these aside for this request (spec 13.2)."""
+
+    TYPE: ClassVar[int] = 0x8801
+    CAP: ClassVar[int] = 8 * KIB
+
+    keys: Annotated[list[BlockKeys], Meta(min_length=1, max_length=128)]
+    request: Bytes16
+
+
+class KeyAssigned(Message, frozen=True):
+    """Holder: they are set aside (spec 13.2)."""
+
+    TYPE: ClassVar[int] = 0x8802
+
+    request: Bytes16
+
+
+class KeyRefused(Message, frozen=True):
+    """Holder: not all of these keys are here and free (spec 13.3)."""
+
+    TYPE: ClassVar[int] = 0x8803
+
+    code: Code
+    request: Bytes16
+
+
+class KeyBurn(Message, frozen=True):
+    """Owner: erase these keys of the request; nobody waits for them (spec 13.4)."""
+
+    TYPE: ClassVar[int] = 0x8804
+    CAP: ClassVar[int] = 8 * KIB
+
+    keys: Annotated[list[BlockKeys], Meta(min_length=1, max_length=128)]
+    request: Bytes16
+
+
+class KeyBurned(Message, frozen=True):
+    """Holder: they are erased (spec 13.4)."""
+
+    TYPE: ClassVar[int] = 0x8805
+
+    request: Bytes16
 
 
 class LightArm(Message, frozen=True):

@@ -6,6 +6,8 @@ Run with -s for the figures.
 import time
 from collections.abc import Callable
 
+from commits import agree, offer, prepare
+
 from mdiqkd_net.blocks import SecretKey
 from mdiqkd_net.keys.records import BlockMeta
 from mdiqkd_net.keys.store import KeyStore
@@ -41,11 +43,12 @@ def test_a_buffer_costs_little_beside_the_delivery_of_its_key(tmp_path):
         eps=1e-10,
         leak_model="none",
     )
-    n_keys = 5 * N_KEYS
+    n_keys = 10 * N_KEYS  # half of them are ours
     value = SecretBuffer.random(32 * n_keys)
     with KeyStore.open(tmp_path / "a.db") as store:
-        store.hold(meta, SecretKey(meta.block_id, 256 * n_keys, "measured", value))
-        store.release(meta.block_id)
+        prepare(store, meta, SecretKey(meta.block_id, 256 * n_keys, "measured", value))
+        offer(store, meta.block_id)
+        agree(store, "bob")
         take = cpu_us(lambda: store.take("bob"))
     buffer = cpu_us(use_buffer)
     print(f"\na buffer {buffer:.1f} us, a delivery {take:.0f} us: {buffer / take:.3f}")  # noqa: T201

@@ -8,7 +8,7 @@ import pytest
 
 from mdiqkd_net.cli import main
 from mdiqkd_net.errors import LocalProtocolError
-from mdiqkd_net.postprocessing import reconcile
+from mdiqkd_net.postprocessing import processor, reconcile
 from mdiqkd_net.postprocessing.amplify import tiers
 from mdiqkd_net.postprocessing.leak import binary_entropy
 from mdiqkd_net.postprocessing.reconcile import RECONCILERS
@@ -108,6 +108,7 @@ def test_a_scheme_that_fails_or_refuses_is_a_row(capsys, small, monkeypatch):
     monkeypatch.setattr(bench, "_QUICK_CHAIN_BITS", 1_500_000)
     monkeypatch.setattr(reconcile, "RECONCILERS", schemes)
     monkeypatch.setattr(reconciling, "RECONCILERS", schemes)
+    monkeypatch.setattr(processor, "RECONCILERS", schemes)
     options = ("--quick", "--bits", 200_000, "--qber", "0.005,0.03")
     code, out, _ = ask(capsys, *options, "--json")
     assert code == 0

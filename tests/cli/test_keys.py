@@ -5,6 +5,7 @@ import stat
 import uuid
 
 import pytest
+from clerks import node_on
 from commits import offer, prepare
 
 from mdiqkd_net.blocks import SecretKey
@@ -14,10 +15,10 @@ from mdiqkd_net.keys.store import KeyStore
 from mdiqkd_net.secret import SecretBuffer
 
 
-def add_block(path, no, *, peer="bob", origin="simulated", offered=True):
-    """Put four keys into a store; return their bytes in hex."""
+def block_of(n_keys, no=1, *, peer="bob", origin="measured"):
+    """A block of alice's, and its bits."""
     block_id = no.to_bytes(16, "big")
-    value = bytes((no * 91 + i) & 0xFF for i in range(128))
+    value = bytes((no * 91 + i) & 0xFF for i in range(32 * n_keys))
     meta = BlockMeta(
         block_id=block_id,
         pair=("alice", peer),
@@ -28,12 +29,17 @@ def add_block(path, no, *, peer="bob", origin="simulated", offered=True):
         eps=1e-10,
         leak_model="none",
     )
+    return meta, SecretKey(block_id, 8 * len(value), origin, SecretBuffer.copy_of(value))
+
+
+def add_block(path, no, *, peer="bob", origin="simulated", offered=True):
+    """Put four keys into a store; return their bytes in hex."""
+    meta, key = block_of(4, no, peer=peer, origin=origin)
     with KeyStore.open(path) as store:
-        secret = SecretBuffer.copy_of(value)
-        prepare(store, meta, SecretKey(block_id, 1024, origin, secret))
+        prepare(store, meta, key)
         if offered:
-            offer(store, block_id)
-    return [value[i : i + 32].hex() for i in range(0, 128, 32)]
+            offer(store, meta.block_id)
+    return [key.value.view[i : i + 32].hex() for i in range(0, 128, 32)]
 
 
 @pytest.fixture
@@ -53,6 +59,13 @@ def run(path, capsys, monkeypatch):
         return code, output.out, output.err
 
     return call
+
+
+@pytest.fixture
+def node(path):
+    """A node on the store, connected to bob, who agrees to everything."""
+    with node_on(path, "bob"):
+        yield
 
 
 def test_status_counts_per_peer_and_labels_the_origin(path, run):
@@ -99,7 +112,7 @@ def test_list_shows_names_and_no_values(path, run):
     assert run("list", "--state", "delivered")[1:] == ("", "no keys\n")
 
 
-def test_take_prints_id_origin_and_value_once(path, run):
+def test_take_prints_id_origin_and_value_once(path, run, node):
     values = add_block(path, 1)
     code, out, err = run("take", "--peer", "bob", "--allow-simulated")
     assert (code, err) == (0, "")
@@ -107,10 +120,10 @@ def test_take_prints_id_origin_and_value_once(path, run):
     assert (origin, value) == ("simulated", values[0])
     code, out, err = run("take", "--peer", "bob", "--id", name, "--allow-simulated")
     assert (code, out) == (1, "")
-    assert "delivered before" in err
+    assert f"key {name} is delivered" in err
 
 
-def test_take_guesses_the_only_peer(path, run):
+def test_take_guesses_the_only_peer(path, run, node):
     values = add_block(path, 1, origin="measured")
     assert run("take")[1].split()[1:] == ["measured", values[0]]
     add_block(path, 2, peer="carol")
@@ -119,18 +132,51 @@ def test_take_guesses_the_only_peer(path, run):
     assert "allowed: bob, carol" in err
 
 
-def test_take_by_id_and_by_number_as_json(path, run):
+def test_take_by_number_as_json(path, run, node):
+    values = add_block(path, 1, origin="measured")
+    rows = json.loads(run("take", "--count", "2", "--json")[1])
+    assert [row["value"] for row in rows] == [values[0], values[2]]  # those that alice owns
+
+
+def test_take_by_id_gives_the_peers_keys(path, run):
     values = add_block(path, 1, origin="measured")
     names = [row["key_id"] for row in json.loads(run("list", "--json")[1])]
-    (row,) = json.loads(run("take", "--id", names[2], "--json")[1])
-    assert (row["key_id"], row["value"], row["origin"]) == (names[2], values[2], "measured")
-    rows = json.loads(run("take", "--count", "3", "--json")[1])
-    assert [row["value"] for row in rows] == [values[0], values[1], values[3]]
+    (row,) = json.loads(run("take", "--id", names[1], "--json")[1])
+    assert (row["key_id"], row["value"], row["origin"]) == (names[1], values[1], "measured")
+    code, out, err = run("take", "--id", names[2])
+    assert (code, out) == (1, "")
+    assert "ours to hand out" in err
+
+
+def test_without_a_node_the_peer_is_not_asked_and_that_is_said(path, run):
+    values = add_block(path, 1, origin="measured")
+    code, out, err = run("take")
+    assert (code, out.split()[2]) == (0, values[0])
+    assert "no node is running on this store: bob is not asked, which is safe as long as" in err
+
+
+def test_a_node_that_cannot_reach_the_peer_takes_nothing(path, run):
+    add_block(path, 1, origin="measured")
+    with node_on(path, "bob") as clerks:
+        clerks["bob"].away = True
+        code, out, err = run("take")
+    assert (code, out) == (3, "")
+    assert "bob is not connected" in err
+    assert json.loads(run("ledger", "--json")[1])[0]["available"] == 1024
+
+
+def test_more_keys_than_one_request_may_hold(path, run, node):
+    with KeyStore.open(path) as store:
+        meta, key = block_of(300)
+        prepare(store, meta, key)
+        offer(store, meta.block_id)
+    rows = json.loads(run("take", "--count", "140", "--json")[1])
+    assert [row["index"] for row in rows] == list(range(0, 280, 2))
 
 
 @pytest.mark.parametrize("flags", [[], ["--json"]])
-def test_take_writes_base64_if_asked(path, run, flags):
-    values = add_block(path, 1, origin="measured")
+def test_take_writes_base64_if_asked(path, run, node, flags):
+    values = add_block(path, 1, origin="measured")[::2]
     code, out, _ = run("take", "--count", "2", "--encoding", "base64", *flags)
     assert code == 0
     if flags:
@@ -158,17 +204,17 @@ def test_there_is_a_code_for_no_key(path, run):
     assert run("status")[0] == 0
 
 
-def test_too_many_at_once_takes_none(path, run):
+def test_too_many_at_once_takes_none(path, run, node):
     add_block(path, 1, origin="measured")
     code, out, err = run("take", "--count", "5")
     assert (code, out) == (1, "")
-    assert "4 keys with 'bob' are available; asked for 5" in err
+    assert "2 keys with 'bob' are ours to hand out; asked for 5" in err
     assert json.loads(run("status", "--json")[1])[0]["available"] == 4
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_keys_go_to_a_private_file_and_not_to_the_screen(path, run, tmp_path, as_json):
-    values = add_block(path, 1)
+def test_keys_go_to_a_private_file_and_not_to_the_screen(path, run, node, tmp_path, as_json):
+    values = add_block(path, 1)[::2]
     target = tmp_path / "keys.txt"
     flags = ["--json"] if as_json else []
     code, out, _ = run("take", "--count", "2", "--allow-simulated", "--out", str(target), *flags)
@@ -199,7 +245,7 @@ def test_without_a_key_no_file_is_left(path, run, tmp_path):
     assert not target.exists()
 
 
-def test_a_full_disk_confesses_the_loss(path, run, tmp_path, monkeypatch):
+def test_a_full_disk_confesses_the_loss(path, run, node, tmp_path, monkeypatch):
     add_block(path, 1, origin="measured")
 
     def full(descriptor):
@@ -211,7 +257,7 @@ def test_a_full_disk_confesses_the_loss(path, run, tmp_path, monkeypatch):
     assert "No space left on device; 1 keys were delivered and are lost" in err
 
 
-def test_the_ledger_accounts_for_every_bit(path, run):
+def test_the_ledger_accounts_for_every_bit(path, run, node):
     add_block(path, 1)
     add_block(path, 2, offered=False)
     run("take", "--allow-simulated")
@@ -245,7 +291,46 @@ def test_a_ledger_that_does_not_balance_has_its_code_and_stops_everything_else(p
         assert "does not balance; see `mdiqkd keys ledger`" in err
 
 
-@pytest.mark.parametrize("action", ["status", "list", "take", "ledger"])
+def test_doubts_names_blocks_that_wait_for_the_peer(path, run):
+    KeyStore.open(path).close()
+    assert run("doubts") == (0, "", "no block is in doubt\n")
+    add_block(path, 1)
+    add_block(path, 2, offered=False)
+    add_block(path, 3, peer="carol", offered=False)
+    code, out, err = run("doubts", "--peer", "bob")
+    assert (code, err) == (0, "")
+    (row,) = out.splitlines()[1:]
+    name = (2).to_bytes(16, "big").hex()
+    assert row.split()[:7] == [name, "bob", "2", "simulated", "coordinator", "prepared", "4"]
+    assert [row["block_no"] for row in json.loads(run("doubts", "--json")[1])] == [2, 3]
+
+
+def test_burn_says_what_it_costs_and_needs_consent(path, run):
+    add_block(path, 1, offered=False)
+    name = (1).to_bytes(16, "big").hex()
+    code, out, err = run("burn", "--block", name)
+    assert (code, out) == (2, "")
+    assert "erases 4 keys, 1024 bits, for good, and makes the copies of bob useless" in err
+    assert "settle it by themselves as soon as the nodes are connected" in err
+    assert json.loads(run("ledger", "--json")[1])[0]["prepared"] == 1024
+    code, out, _ = run("burn", "--block", name.upper(), "--yes", "--json")
+    assert json.loads(out) == [{"block_id": name, "peer": "bob", "burned": 4}]
+    (row,) = json.loads(run("ledger", "--json")[1])
+    assert (code, row["prepared"], row["burned"], row["balances"]) == (0, 0, 1024, True)
+    for wrong in ("00", "no hex"):
+        assert run("burn", "--block", wrong, "--yes")[0] == 1
+
+
+def test_what_is_asked_for_is_not_burned(path, run):
+    add_block(path, 1, origin="measured")
+    name = (1).to_bytes(16, "big").hex()
+    run("take")
+    assert "settle it by themselves" not in run("burn", "--block", name)[2]
+    assert run("burn", "--block", name, "--yes")[1].split()[-1] == "3"
+    assert run("take")[0] == 1
+
+
+@pytest.mark.parametrize("action", ["status", "list", "take", "ledger", "doubts"])
 def test_a_missing_store_is_an_error_and_is_not_made(path, run, action):
     code, out, err = run(action)
     assert (code, out) == (2, "")

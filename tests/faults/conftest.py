@@ -2,7 +2,8 @@ import sys
 
 import pytest
 import trio
-from live_site import Site, listening
+from fault_proxy import FaultProxy
+from live_site import RECOVERY_S, Site, listening
 
 
 @pytest.fixture
@@ -22,11 +23,30 @@ async def open_site(tmp_path, nursery):
 
 
 @pytest.fixture
-def report(capsys):
-    """Show a line of a campaign's result, whatever else is captured."""
+async def through(open_site, nursery):
+    """A running site with a proxy on each of the lines (dialer, node), and a first key."""
 
-    def show(line):
+    async def make(*lines, **fields):
+        site, proxies = open_site(**fields), []
+        for line in lines:
+            host, port = site.address(line[1]).split(":")
+            proxies.append(await nursery.start(FaultProxy((host, int(port))).run))
+            site.routes[line] = proxies[-1].address
+        await site.start(*site.nodes)
+        await site.new_key()
+        return site, *proxies
+
+    return make
+
+
+@pytest.fixture
+def report(capsys):
+    """Show how long keys took to come back, whatever else is captured, and check it."""
+
+    def show(rows, what, times):
+        took = f"{min(times):.1f} to {max(times):.1f} s" if len(times) > 1 else f"{times[0]:.1f} s"
         with capsys.disabled():
-            sys.stdout.write(f"\n{line}")
+            sys.stdout.write(f"\n{rows} | {what} | {len(times)} | {took}\n")
+        assert max(times) <= RECOVERY_S
 
     return show

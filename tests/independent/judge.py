@@ -4,6 +4,7 @@ import hashlib
 import struct
 import uuid
 
+from independent import recorded
 from independent.arithmetic import bits_high_first, packed_high_first, poly1305, signed
 from independent.arrays import items_of, pulses_of, ranked_of
 from independent.messagepack import read, write
@@ -226,6 +227,10 @@ def reconcile(given, expected):
     return {**expected, "corrected": wrong}
 
 
+def sessions(given, expected):
+    return recorded.outcome(given, octets, decode, JUDGES)
+
+
 JUDGES = {
     "frames_valid": frames,
     "frames_invalid": frames,
@@ -238,6 +243,7 @@ JUDGES = {
     "verify_hash": verify_hash,
     "pa_toeplitz": pa_toeplitz,
     "reconcile": reconcile,
+    "sessions": sessions,
 }
 
 

@@ -1,5 +1,5 @@
 import pytest
-from commits import offer, prepare
+from commits import agree, offer, prepare
 
 from mdiqkd_net.blocks import SecretKey
 from mdiqkd_net.keys.records import BlockMeta
@@ -26,10 +26,13 @@ def _block(no: int = 1, *, origin: str = "measured", owner: str = "alice", n_bit
     return meta, SecretKey(block_id=block_id, n_bits=n_bits, origin=origin, value=value)
 
 
-def _fill(store: KeyStore, *args, **kwargs) -> bytes:
+def _fill(store: KeyStore, *args, agreed: bool = False, **kwargs) -> bytes:
+    """Enter a block and offer its keys; with `agreed` both users have set all of them aside."""
     meta, key = _block(*args, **kwargs)
     prepare(store, meta, key)
     offer(store, meta.block_id)
+    if agreed:
+        agree(store, meta.peer)
     return bytes(key.value.view)
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from commits import prepare
+from commits import agree, free_keys, prepare
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +11,7 @@ from mdiqkd_net.errors import KeyStoreError
 from mdiqkd_net.keys.records import NoKeyError
 from mdiqkd_net.keys.store import KeyStore
 from mdiqkd_net.protocol.commit import COMMIT_MOVES, OFFERED, UNSETTLED, CommitRecord, Phase
+from mdiqkd_net.protocol.handout import OWNED_PARITY
 from mdiqkd_net.protocol.states import Role
 
 OWNERS = {Role.COORDINATOR: "alice", Role.PARTICIPANT: "bob"}
@@ -83,10 +84,12 @@ def test_keys_are_offered_in_the_phase_of_the_role(path, block, role, phase):
         enter(store, block, role, phase)
         peer = store.status()[0].peer
         if OFFERED[role] is phase:
-            assert store.take(peer).index == 0
+            agree(store, peer)
+            assert store.take(peer).index == OWNED_PARITY[role]
         else:
+            assert free_keys(store, peer, ours=True) == ()
             with pytest.raises(NoKeyError, match="0 keys"):
-                store.take(peer)
+                store.choose(peer, 1)
             assert store.fingerprints(peer, b"") == {}
         assert len(store.keys()) == (0 if phase is Phase.ABORTED else 4)
 
@@ -150,19 +153,39 @@ def test_block_numbers_only_rise(path):
         assert store.next_block("bob") == 8
 
 
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("end", [Phase.ABORTED, Phase.COMMITTED])
+def test_a_commit_goes_on_although_its_keys_are_burned(path, block, role, end):
+    with KeyStore.open(path) as store:
+        meta, key = block(owner=OWNERS[role])
+        prepare(store, meta, key)
+        (waiting,) = store.blocks()
+        assert (waiting.in_doubt, waiting.free, waiting.free_bits) == (True, 4, 1024)
+        assert store.burn(meta.block_id) == 4
+        assert store.burn(meta.block_id) == 0
+        store.settle(meta.block_id, end, b"")
+        (row,) = store.ledger()
+        assert row.balances
+        assert (row.burned, row.discarded) == ((0, 1024) if end is Phase.ABORTED else (1024, 0))
+        with pytest.raises(NoKeyError, match="is unknown"):
+            store.burn(bytes(16))
+
+
 HISTORIES = st.lists(
     st.tuples(st.sampled_from(["prepare", "take", "reopen", *Phase]), st.integers(1, 3)),
     max_size=15,
 )
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(role=st.sampled_from(Role), steps=HISTORIES)
 def test_any_history_keeps_the_books(tmp_path_factory, role, steps, block):
     path = tmp_path_factory.mktemp("books") / "node.db"
     peer = "bob" if role is Role.COORDINATOR else "alice"
     phases: dict[int, Phase] = {}
-    n_delivered = 0
+    n_delivered = n_agreed = 0
     store = KeyStore.open(path)
     try:
         for verb, no in steps:
@@ -179,11 +202,13 @@ def test_any_history_keeps_the_books(tmp_path_factory, role, steps, block):
                     assert prepare(store, meta, key) == 2
                     phases[no] = Phase.PREPARED
             elif verb == "take":
-                if n_delivered == n_offered:
+                agree(store, peer)
+                n_agreed = n_offered  # what is offered is set aside now
+                if 2 * n_delivered == n_offered:
                     with pytest.raises(NoKeyError):
                         store.take(peer)
                 else:
-                    store.take(peer)
+                    store.take(peer)  # every other key is ours
                     n_delivered += 1
             elif (phases.get(no), verb) in STEPS[role] or phases.get(no) is verb:
                 store.settle(meta.block_id, verb, b"")
@@ -198,11 +223,12 @@ def test_any_history_keeps_the_books(tmp_path_factory, role, steps, block):
                 assert row.balances
                 assert row.made == 600 * len(phases)
                 assert row.prepared == 512 * n_waiting
-                assert row.available == 512 * n_offered - 256 * n_delivered
+                assert row.available == 512 * n_offered - 256 * n_agreed
+                assert row.assigned == 256 * (n_agreed - n_delivered)
                 assert row.delivered == 256 * n_delivered
                 assert row.discarded == 600 * n_aborted
                 assert row.surplus == 88 * (n_waiting + n_offered)
-                assert (row.reserved, row.assigned, row.burned) == (0, 0, 0)
+                assert (row.reserved, row.burned) == (0, 0)
             assert bool(store.ledger()) == bool(phases)
     finally:
         store.close()

@@ -23,18 +23,23 @@ from mdiqkd_net.blocks import SecretKey
 from mdiqkd_net.cli import main
 from mdiqkd_net.keys.records import BlockMeta
 from mdiqkd_net.keys.store import KeyStore
+from mdiqkd_net.protocol.commit import CommitRecord, Phase
 
 path, keep, arguments = Path(sys.argv[2]), sys.argv[3] == "keep", sys.argv[4:]
 block_id = bytes(range(16))
 meta = BlockMeta(block_id=block_id, pair=("alice", "bob"), owner="alice", peer="bob", block_no=1,
     origin="measured", eps=1e-10, leak_model="none")
-value = planted(64)
+secret, value = planted(64), SecretBuffer(128)
+value.view[:32], value.view[64:96] = secret.view[:32], secret.view[32:]  # those that alice owns
+secret.wipe()
 if keep:
     first = value.view[:32]
     kept = [bytes(first), first.hex(), base64.b64encode(first)]
 with KeyStore.open(path) as store, value:
-    store.hold(meta, SecretKey(block_id, 512, "measured", value))
-    store.release(block_id)
+    record = CommitRecord(block_id, meta.role, Phase.PREPARED, 1024)
+    store.prepare(meta, SecretKey(block_id, 1024, "measured", value), record)
+    store.settle(block_id, Phase.COMMITTED, b"")
+    store.settle(block_id, Phase.CONFIRMED, b"")
 assert main(["keys", "take", "--store", str(path), *arguments]) == 0
 stand_still()
 """

@@ -4,6 +4,7 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from commits import agree
 
 from mdiqkd_net.errors import KeyStoreError
 from mdiqkd_net.keys import contents, schema
@@ -140,7 +141,9 @@ def test_a_store_of_version_1_opens_with_all_it_had(path, old_store, owner):
             *("available", "delivered", "available", "available"),
         ]
         assert rows[0].delivered_utc == "2026-01-02T03:04:05+00:00"
-        values = [key.value for key in store.take_many(peer, 5)]
+        agree(store, peer)
+        free = [key.key_id for key in store.keys(state="assigned")]
+        values = [store.take(peer, key_id=key_id).value for key_id in free]
         cut = [[key.value.view[i : i + 32] for i in range(0, 128, 32)] for _, key in old_store]
         assert values == [cut[0][1], cut[0][3], cut[3][0], cut[3][2], cut[3][3]]
         store.settle(old_store[1][0].block_id, Phase.COMMITTED, b"late")

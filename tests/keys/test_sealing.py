@@ -9,7 +9,7 @@ from mdiqkd_net.keys.store import KeyStore
 
 def test_no_key_is_ever_in_the_clear_on_disk(path, fill):
     with KeyStore.open(path) as store:
-        value = fill(store)
+        value = fill(store, agreed=True)
         on_disk = b"".join(file.read_bytes() for file in path.parent.iterdir())
     assert value[:16] not in on_disk
     assert (path.parent / "alice.db.key").read_bytes() not in path.read_bytes()
@@ -32,7 +32,7 @@ def test_no_key_is_ever_in_the_clear_on_disk(path, fill):
 )
 def test_an_edited_record_does_not_open(path, edit, fill):
     with KeyStore.open(path) as store:
-        fill(store, origin="simulated")
+        fill(store, agreed=True, origin="simulated")
     with sqlite3.connect(path) as connection:
         connection.execute(edit)
     connection.close()

@@ -2,7 +2,7 @@ import dataclasses
 import uuid
 
 import pytest
-from commits import offer, prepare
+from commits import agree, offer, prepare
 
 from mdiqkd_net.errors import ConfigError, KeyStoreError
 from mdiqkd_net.keys.records import NoKeyError, SimulatedKeyError
@@ -15,7 +15,9 @@ def test_keys_are_cut_in_order_and_the_surplus_is_counted(store, block):
     meta, key = block(n_bits=3 * 256 + 200)
     assert prepare(store, meta, key) == 3
     offer(store, meta.block_id)
-    taken = [store.take("bob") for _ in range(3)]
+    agree(store, "bob")
+    names = [row.key_id for row in store.keys("bob")]
+    taken = [store.take("bob", key_id=name) for name in names]
     assert [one.value for one in taken] == [key.value.view[i : i + 32] for i in (0, 32, 64)]
     assert [one.index for one in taken] == [0, 1, 2]
     assert {(one.peer, one.origin, one.size_bits, one.block_no, one.eps) for one in taken} == {
@@ -28,9 +30,10 @@ def test_both_users_name_the_same_keys_alike(tmp_path, fill):
     names, prints = [], []
     for owner, peer in (("alice", "bob"), ("bob", "alice")):
         with KeyStore.open(tmp_path / f"{owner}.db") as store:
-            fill(store, owner=owner)
+            fill(store, owner=owner, agreed=True)
             prints.append(store.fingerprints(peer, b"salt"))
-            names.append([store.take(peer).key_id for _ in range(4)])
+            names.append([row.key_id for row in store.keys(peer)])
+            assert [key.index % 2 for key in store.take_many(peer, 2)] == 2 * [owner == "bob"]
     assert names[0] == names[1]
     assert prints[0] == prints[1]
     assert sorted(prints[0]) == sorted(names[0])
@@ -41,8 +44,10 @@ def test_prepared_keys_are_not_offered(store, block):
     prepare(store, meta, key)
     (status,) = store.status()
     assert (status.available, status.prepared, status.delivered, status.bits) == (0, 4, 0, 0)
-    with pytest.raises(NoKeyError, match="0 keys with 'bob' are available"):
+    with pytest.raises(NoKeyError, match="0 keys are agreed upon with 'bob'"):
         store.take("bob")
+    with pytest.raises(NoKeyError, match="0 keys with 'bob' are ours"):
+        store.choose("bob", 1)
     with pytest.raises(NoKeyError, match="not offered yet"):
         store.take("bob", key_id=store.keys()[0].key_id)
     offer(store, meta.block_id)
@@ -95,10 +100,31 @@ def test_a_block_is_prepared_once(store, block, fill):
 def test_a_key_is_taken_by_its_name_once(store, fill):
     value = fill(store)
     name = store.keys()[2].key_id
-    assert store.take("bob", key_id=name.upper()).value == value[64:96]
-    with pytest.raises(NoKeyError, match="delivered before"):
+    with pytest.raises(NoKeyError, match="is ours to hand out: it is taken without its name"):
         store.take("bob", key_id=name)
-    assert [store.take("bob").index for _ in range(3)] == [0, 1, 3]
+    agree(store, "bob")
+    assert store.take("bob", key_id=name.upper()).value == value[64:96]
+    with pytest.raises(NoKeyError, match="is delivered"):
+        store.take("bob", key_id=name)
+    assert store.take("bob").index == 0
+    with pytest.raises(NoKeyError, match="0 keys are agreed upon"):  # the rest is the peer's
+        store.take("bob")
+
+
+def test_keys_are_taken_without_the_peers_word(store, fill, path):
+    first, second = fill(store, 1), fill(store, 2)
+    with pytest.raises(NoKeyError, match="4 keys with 'bob' are ours to hand out; asked for 5"):
+        store.take_unagreed("bob", 5)
+    keys = store.take_unagreed("bob", 3)
+    assert [key.value for key in keys] == [first[:32], first[64:96], second[:32]]
+    named = store.take("bob", key_id=store.keys()[1].key_id)
+    assert named.value == first[32:64]
+    (row,) = store.ledger()
+    assert (row.available, row.delivered, row.balances) == (4 * 256, 4 * 256, True)
+    with KeyStore.open(path) as again:
+        assert [key.index for key in again.take_unagreed("bob", 1)] == [2]
+    with pytest.raises(ConfigError, match="number of keys: found 0"):
+        store.take_unagreed("bob", 0)
 
 
 def test_names_that_lead_nowhere(store, fill):
@@ -113,48 +139,54 @@ def test_names_that_lead_nowhere(store, fill):
 
 
 def test_many_keys_come_all_or_none(store, fill):
-    first, second = fill(store, 1), fill(store, 2)
-    with pytest.raises(NoKeyError, match="8 keys with 'bob' are available; asked for 9"):
-        store.take_many("bob", 9)
-    keys = store.take_many("bob", 6)
-    assert b"".join(key.value.view for key in keys) == first + second[:64]
-    assert store.status()[0].available == 2
+    first, second = fill(store, 1, agreed=True), fill(store, 2, agreed=True)
+    with pytest.raises(NoKeyError, match="4 keys are agreed upon with 'bob'; asked for 5"):
+        store.take_many("bob", 5)
+    keys = store.take_many("bob", 3)
+    assert [key.value for key in keys] == [first[:32], first[64:96], second[:32]]
+    assert store.ledger()[0].assigned == 5 * 256
     for count in (0, -1):
         with pytest.raises(ConfigError, match=f"number of keys: found {count}"):
             store.take_many("bob", count)
 
 
 def test_simulated_keys_need_consent(store, fill):
-    fill(store, 1, origin="simulated")
+    fill(store, 1, origin="simulated", agreed=True)
     name = store.keys()[0].key_id
     for ask in (lambda: store.take("bob"), lambda: store.take("bob", key_id=name)):
         with pytest.raises(SimulatedKeyError, match=r"simulated.*--allow-simulated"):
             ask()
-    assert store.status()[0].available == 4
+    assert store.ledger()[0].assigned == 1024
     assert store.take("bob", key_id=name, allow_simulated=True).origin == "simulated"
-    assert store.take("bob", allow_simulated=True).index == 1
+    assert store.take("bob", allow_simulated=True).index == 2
 
 
 def test_without_consent_only_measured_keys_are_taken(store, fill):
     fill(store, 1, origin="simulated")
     fill(store, 2, origin="measured")
-    assert {key.origin for key in store.take_many("bob", 4)} == {"measured"}
+    with pytest.raises(SimulatedKeyError):
+        store.choose("bob", 3)
+    agree(store, "bob")
+    assert {key.origin for key in store.take_many("bob", 2)} == {"measured"}
     with pytest.raises(SimulatedKeyError):
         store.take("bob")
-    assert [(row.origin, row.available) for row in store.status()] == [
-        ("measured", 0),
-        ("simulated", 4),
+    assert [(row.origin, row.delivered) for row in store.status()] == [
+        ("measured", 2),
+        ("simulated", 0),
     ]
 
 
 def test_keys_lists_and_filters_without_values(store, block, fill):
-    value = fill(store, 1)
+    value = fill(store, 1, agreed=True)
+    fill(store, 3)
     meta, key = block(2, origin="simulated")
     prepare(store, meta, key)
     store.take("bob")
     rows = store.keys()
-    assert [row.state for row in rows] == ["delivered"] + 3 * ["available"] + 4 * ["prepared"]
-    assert [row.index for row in store.keys("bob", "available")] == [1, 2, 3]
+    assert [row.state for row in rows] == (
+        ["delivered"] + 3 * ["assigned"] + 4 * ["available"] + 4 * ["prepared"]
+    )
+    assert [row.index for row in store.keys("bob", "assigned")] == [1, 2, 3]
     assert store.keys("carol") == []
     assert store.keys(state="prepared")[0].block_id == meta.block_id
     assert rows[0].delivered_utc is not None
@@ -163,7 +195,7 @@ def test_keys_lists_and_filters_without_values(store, block, fill):
 
 
 def test_reprs_show_no_secrets(store, fill):
-    fill(store)
+    fill(store, agreed=True)
     key = store.take("bob")
     assert key.value.view.hex() not in repr(key)
     assert repr(bytes(key.value.view)) not in repr(key)
@@ -209,7 +241,7 @@ def test_a_key_must_fit_its_block(store, change, found, block):
 
 def test_fingerprints_depend_on_salt_and_key(store, fill):
     fill(store, 1)
-    fill(store, 2)
+    fill(store, 2, agreed=True)
     one, other = store.fingerprints("bob", b"1"), store.fingerprints("bob", b"2")
     assert len(set(one.values()) | set(other.values())) == 16
     store.take("bob")

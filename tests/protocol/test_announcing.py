@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mdiqkd_net.blocks import PSI_MINUS, PSI_PLUS, ClickBlock
 from mdiqkd_net.errors import RemoteProtocolError
+from mdiqkd_net.protocol import announcing
 from mdiqkd_net.protocol.announcing import (
     NO_BELL_STATE,
     AnnouncementLog,
@@ -39,6 +40,20 @@ def log_of(n_pulses=250, segment_pulses=100):
 def clicks(segment, pulses, n_elapsed, pattern=9):
     array = np.array(pulses, np.int64)
     return ClickBlock(segment, array, np.full(array.size, pattern, np.uint8), n_elapsed, False)
+
+
+@pytest.mark.parametrize(("limit", "most"), [("MAX_ANNOUNCED", 2), ("MAX_BATCHES", 1)])
+def test_more_events_or_batches_than_a_user_keeps_are_refused(monkeypatch, limit, most):
+    assert (announcing.MAX_ANNOUNCED, announcing.MAX_BATCHES) == (2**28, 2**20)
+    monkeypatch.setattr(announcing, limit, most)
+    announcer, log = Announcer(bytes(16), KEY), log_of()
+    first, second = (announcer.announce(clicks(0, [n - 5], n)) for n in (20, 30))
+    log.add(first, encode(first))
+    if limit == "MAX_ANNOUNCED":
+        log.add(second, encode(second))
+        second = announcer.announce(clicks(0, [50], 60))
+    with pytest.raises(RemoteProtocolError, match=f"more than {most}"):
+        log.add(second, encode(second))
 
 
 def test_a_log_follows_segments_and_batches():

@@ -179,7 +179,11 @@ def test_a_relay_that_tells_another_session_is_found_when_the_block_opens():
         return frame
 
     triangle = Triangle(N_PULSES, tamper=tamper).run()
-    assert "session_digest" in str(triangle.bob.error)
+    assert triangle.alice.ended == triangle.bob.ended == ["aborted"]
+    assert "another session" in triangle.bob.report("block.aborted")["reason"]
+    assert "0x0203" in triangle.alice.report("block.aborted")["reason"]
+    assert triangle.bob.error is None  # it is no fault of the peer
+    assert not triangle.alice.light_seen
 
 
 def test_users_that_disagree_on_the_budget_make_no_block():

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from triangle import Random
 
-from mdiqkd_net.errors import LocalProtocolError, RemoteProtocolError, WireError
+from mdiqkd_net.errors import LocalProtocolError, RemoteProtocolError
 from mdiqkd_net.protocol.correspondence import Correspondence
 from mdiqkd_net.protocol.handshake import Expected, greet, welcome
 from mdiqkd_net.protocol.ids import block_id, ordered, pair_id
@@ -46,7 +46,7 @@ def test_another_version_is_refused():
 
 def test_a_first_message_that_is_no_hello_is_refused():
     frame = Sequencer().seal(m.Error.TYPE, encode(m.Error(code=1)))
-    with pytest.raises(WireError, match="allowed: Hello"):
+    with pytest.raises(RemoteProtocolError, match="allowed: Hello"):
         welcome(frame, "bob", Expected("endpoint"))
 
 

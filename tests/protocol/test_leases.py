@@ -8,6 +8,7 @@ from lease_histories import ModelEnds, ReuseError, run_history
 from mdiqkd_net.errors import RemoteProtocolError
 from mdiqkd_net.protocol import leases
 from mdiqkd_net.protocol.leases import (
+    IN_USE,
     MAX_GRANTS,
     PERIOD_S,
     WINDOW,
@@ -133,6 +134,19 @@ def test_a_lease_that_cannot_be_used_is_refused(base, count):
 def test_a_lease_that_can_be_used_passes():
     for base, count in ((10, WINDOW), (11, 3), (90, 10), (100, 0)):
         check_lease(10, base, count, 100)
+
+
+def test_leases_that_are_put_to_use_are_not_limited():
+    """Short blocks: a lease every few seconds, for days. Then somebody else asks."""
+    limit = GrantLimit()
+    for second in range(100 * MAX_GRANTS):
+        limit.count_tags(IN_USE)
+        limit.admit(float(second))
+    for second in range(MAX_GRANTS):
+        limit.count_tags(IN_USE - 1)
+        limit.admit(6000.0 + second)
+    with pytest.raises(RemoteProtocolError, match="more than 60 requests"):
+        limit.admit(6000.0 + MAX_GRANTS)
 
 
 def test_grants_are_limited_per_hour():

@@ -5,6 +5,7 @@ import pytest
 from triangle import Triangle
 
 from mdiqkd_net.estimation.analysis import Analysis
+from mdiqkd_net.protocol import leases
 from mdiqkd_net.protocol.commit import Phase
 from mdiqkd_net.wire import messages as m
 from mdiqkd_net.wire.codec import decode, encode
@@ -106,6 +107,14 @@ def test_a_hundred_reconnects_spend_no_pad():
         net.pump()
     assert (net.alice.pads.n_sent, net.bob.pads.n_sent) == sent
     assert net.alice.pads.high_water == net.alice.pads.n_sent
+
+
+def test_blocks_that_use_their_pads_up_are_never_too_many(monkeypatch):
+    monkeypatch.setattr(leases, "MAX_GRANTS", 1)
+    monkeypatch.setattr(leases, "IN_USE", 4)  # half of a lease of the triangle
+    net = network(blocks=10).run()
+    assert net.alice.ended == net.bob.ended == ["key"] * 10
+    assert net.alice.pads.n_sent == 20
 
 
 def test_a_restart_gives_up_what_is_left_of_a_lease_and_blocks_go_on():

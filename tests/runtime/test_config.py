@@ -1,7 +1,8 @@
 import pytest
 
 from mdiqkd_net.errors import ConfigError
-from mdiqkd_net.runtime.config import CharlesConfig
+from mdiqkd_net.monitoring.history import Commissioned
+from mdiqkd_net.runtime.config import CharlesConfig, attacked
 from mdiqkd_net.runtime.limits import Limits
 from mdiqkd_net.structs import parse_toml
 
@@ -41,6 +42,38 @@ def test_a_relay_with_a_detector_that_forgets_nothing():
 def test_a_relay_refuses_what_it_cannot_simulate_when_it_starts(more, word):
     with pytest.raises(ConfigError, match=word):
         parse_toml(TEXT.format(more=more), CharlesConfig, "c.toml")
+
+
+def hostile(more, tail=""):
+    return parse_toml(more + "\n" + TEXT.format(more=tail), CharlesConfig, "c.toml")
+
+
+def test_a_relay_may_be_hostile_and_says_how_far():
+    text = 'relay = "byzantine:equivocate"\nbyzantine = { first_session = 2, share = 0.1 }'
+    config = hostile(text)
+    assert (config.relay, config.byzantine.first_session) == ("byzantine:equivocate", 2)
+    assert hostile("").relay == "honest"
+    assert attacked(hostile('relay = "byzantine:z_only"').device.receiver, "byzantine:z_only")
+
+
+@pytest.mark.parametrize(
+    ("more", "tail", "word"),
+    [
+        ('relay = "byzantine:kind"', "", "relay: found 'byzantine:kind'; allowed: honest, byz"),
+        ("byzantine = { share = 0.1 }", "", "found an extent; allowed with relay = 'honest': none"),
+        ('relay = "byzantine:late"\nbyzantine = { share = 0.1 }', "", "byzantine.share: found 0.1"),
+        ('relay = "byzantine:equivocate"\nbyzantine = { sessions = 0 }', "", "byzantine.sessions"),
+        ('relay = "byzantine:z_only"', 'attack = "blinding"', "receiver.attack: found 'blinding'"),
+    ],
+)
+def test_a_relay_refuses_to_be_hostile_in_a_way_that_is_none(more, tail, word):
+    with pytest.raises(ConfigError, match=word):
+        hostile(more, tail)
+
+
+def test_commissioned_figures_name_categories():
+    with pytest.raises(ValueError, match="gains: found category 'zq'; allowed: oo, ox"):
+        Commissioned(gains={"zq": 0.1})
 
 
 def test_limits_are_set_one_by_one():

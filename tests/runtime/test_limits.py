@@ -1,6 +1,7 @@
 """What strangers and peers can do to a node on real sockets, and what they cannot (spec 9)."""
 
 import contextlib
+import os
 import resource
 import secrets
 import socket
@@ -236,13 +237,17 @@ async def test_out_of_descriptors_is_waited_out(listening, credentials):
     waiting = socket.socket()
     waiting.setblocking(False)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with waiting:
+    with waiting, contextlib.ExitStack() as fillers:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (max(open_descriptors()), hard))
+            with contextlib.suppress(OSError):
+                while True:  # numbers below the limit may be free
+                    fillers.callback(os.close, os.dup(0))
             waiting.connect_ex(server.listener.socket.getsockname())
             failed = await server.reported("accept.failed")
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            fillers.close()
         assert failed["reason"] == "Too many open files"
         await is_served(server, credentials)
 

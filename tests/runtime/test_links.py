@@ -11,12 +11,15 @@ from listening import Server, connected, dialed, framed, read_to_the_end, strang
 from trio.testing import MockClock
 
 from mdiqkd_net.errors import ConfigError, ProtocolError, RemoteProtocolError, WireError
-from mdiqkd_net.protocol.handshake import Expected
+from mdiqkd_net.protocol.correspondence import Correspondence
+from mdiqkd_net.protocol.handshake import Expected, greet
 from mdiqkd_net.runtime import sockets, tls
 from mdiqkd_net.runtime.accepting import attend
 from mdiqkd_net.runtime.link import secure
 from mdiqkd_net.runtime.world import RealWorld
 from mdiqkd_net.wire import messages as m
+from mdiqkd_net.wire.codec import encode
+from mdiqkd_net.wire.frames import Sequencer
 
 NOWHERE = Path()
 
@@ -41,6 +44,25 @@ async def test_frames_cross_a_link(server, credentials):
     assert server.frames[0].stream == 1
     assert server.events == [("link.up", {"peer": "bob"})]
     assert link.n_bytes > len(server.frames[0].raw)
+
+
+async def test_a_peer_that_closes_in_order_is_at_its_end(server, tls):
+    stream = await sockets.dial(server.address, "test", 5.0)
+    polite = trio.SSLStream(stream, contexts(tls("bob"))[1], https_compatible=True)
+    hello = greet("bob", "endpoint", secrets.token_bytes, Correspondence(secrets.token_bytes))
+    await polite.send_all(Sequencer().seal(hello.TYPE, encode(hello)).raw)
+    await polite.receive_some()
+    with trio.fail_after(5), contextlib.suppress(trio.BrokenResourceError):
+        await polite.unwrap()
+        assert await polite.transport_stream.receive_some() == b""
+    await polite.aclose()
+    assert not any("reason" in fields for _, fields in server.events)
+
+
+async def test_a_peer_that_is_not_welcome_is_told_why(server, credentials):
+    refused = pytest.RaisesExc(RemoteProtocolError, match="refuses us with code 0x0202")
+    with pytest.RaisesGroup(refused, flatten_subgroups=True):
+        await open_and_read(server, credentials("charles"), node="charles")
 
 
 async def open_and_read(server, credentials, **how):

@@ -13,14 +13,19 @@ from pathlib import Path
 import msgspec
 import pytest
 import trio
+from commits import offer, prepare
 from memory_scan import STAND_STILL, ask, copies, until_still
 from triangle import RECEIVER, SECURITY, SOURCE
 
+from mdiqkd_net.blocks import SecretKey
+from mdiqkd_net.keys.records import BlockMeta
+from mdiqkd_net.keys.store import KeyStore
 from mdiqkd_net.params import Fiber
 from mdiqkd_net.runtime.charles import Charles
 from mdiqkd_net.runtime.config import CharlesConfig, EndpointConfig, Peer, Remote, SimulatedDevice
 from mdiqkd_net.runtime.endpoint import EndpointNode
 from mdiqkd_net.runtime.world import RealWorld
+from mdiqkd_net.secret import SecretBuffer
 from mdiqkd_net.telemetry.events import Telemetry
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="scans /proc/PID/mem")
@@ -37,6 +42,7 @@ from mdiqkd_net.cli import main
 from mdiqkd_net.keys.pads import PadFile
 from mdiqkd_net.keys.records import BlockMeta
 from mdiqkd_net.keys.store import KeyStore
+from mdiqkd_net.protocol.commit import CommitRecord, Phase
 from mdiqkd_net.runtime.config import EndpointConfig
 from mdiqkd_net.runtime.endpoint import EndpointNode
 from mdiqkd_net.runtime.node import serve
@@ -52,8 +58,10 @@ def plant(value):
     meta = BlockMeta(block_id=block_id, pair=("alice", "bob"), owner="alice", peer="bob",
         block_no=1, origin="simulated", eps=1e-10, leak_model="none")
     with KeyStore.open(store_path) as store, value:
-        store.hold(meta, SecretKey(block_id, 8 * len(value), "simulated", value))
-        store.release(block_id)
+        record = CommitRecord(block_id, meta.role, Phase.PREPARED, 8 * len(value))
+        store.prepare(meta, SecretKey(block_id, 8 * len(value), "simulated", value), record)
+        store.settle(block_id, Phase.COMMITTED, b"")
+        store.settle(block_id, Phase.CONFIRMED, b"")
         store.begin_block("bob", 1)
 
 kept = []
@@ -90,7 +98,7 @@ lines = Lines()
 
 def deliver():
     lines.ended.wait()
-    count = str(1 + lines.n_keys)
+    count = str(1 + (lines.n_keys + 1) // 2)  # those that alice owns
     main(["keys", "take", "--store", str(store_path), "--allow-simulated", "--count", count,
         "--out", str(base / "keys.txt")])
     stand_still()
@@ -185,10 +193,30 @@ def forms(key):
         yield from (text[: len(text) // 2], text[len(text) // 2 : 2 * (len(text) // 2)])
 
 
+def plant_at_bob(site, planted):
+    """He must have the key, too, or he refuses to set it aside."""
+    block_id = bytes(16)
+    meta = BlockMeta(
+        block_id=block_id,
+        pair=("alice", "bob"),
+        owner="bob",
+        peer="alice",
+        block_no=1,
+        origin="simulated",
+        eps=1e-10,
+        leak_model="none",
+    )
+    with KeyStore.open(site.base / "bob.sqlite") as store:
+        prepare(store, meta, SecretKey(block_id, 256, "simulated", SecretBuffer.copy_of(planted)))
+        offer(store, block_id)
+        store.begin_block("alice", 1)
+
+
 def look(site, keep):
     """Run Alice; how many copies of each kind of secret she has, at work and when she has ended."""
     pads_before = Path(site.pads["alice"]).read_bytes()
     planted = secrets.token_bytes(32)
+    plant_at_bob(site, planted)
     listener = site.sockets["alice"].fileno()
     process, lines = ask(ALICE, "seen", site.base, keep, secret=planted, pass_fds=[listener])
     with process:

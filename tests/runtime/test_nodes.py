@@ -15,7 +15,9 @@ from triangle import RECEIVER, SECURITY, SOURCE
 
 from mdiqkd_net.errors import ConfigError, RemoteProtocolError
 from mdiqkd_net.estimation.analysis import Analysis
+from mdiqkd_net.keys.asking import KeyWish, ask_node, take_new
 from mdiqkd_net.keys.pads import PadFile
+from mdiqkd_net.keys.records import NoKeyError, SimulatedKeyError
 from mdiqkd_net.keys.store import KeyStore
 from mdiqkd_net.params import Fiber
 from mdiqkd_net.postprocessing.reconcile import RECONCILERS
@@ -180,7 +182,33 @@ async def test_three_nodes_make_a_key(site, nursery):
     kinds = site.lines["alice"].named("ready")[0]["secret_memory"]
     assert kinds
     assert set(kinds) <= {"memfd_secret", "locked", "unlocked"}
+    for name, peer in (("alice", "bob"), ("bob", "alice")):
+        await trio.to_thread.run_sync(have_a_key_handed_out, site, name, peer)
+    await trio.to_thread.run_sync(ask_for_what_there_is_not, site)
     nursery.cancel_scope.cancel()
+
+
+def have_a_key_handed_out(site, name, peer):
+    """By programs of both users, through the running nodes."""
+    ours, theirs = (site.base / f"{user}.sqlite" for user in (name, peer))
+    with KeyStore.open(ours, create=False) as mine, KeyStore.open(theirs, create=False) as twin:
+        keys = take_new(mine, ours, peer, 2, allow_simulated=True)
+        assert [key.index % 2 for key in keys] == 2 * [name == "bob"]
+        states = {key.key_id: key.state for key in twin.keys(name)}
+        for key in keys:
+            assert states[key.key_id] == "assigned"
+            assert twin.take(name, key_id=key.key_id, allow_simulated=True).value == key.value
+        assert mine.open_requests(peer) == twin.open_requests(name) == []
+
+
+def ask_for_what_there_is_not(site):
+    path = site.base / "alice.sqlite"
+    with pytest.raises(NoKeyError, match="asked for 100"):
+        ask_node(path, KeyWish(peer="bob", n_keys=100, allow_simulated=True))
+    with pytest.raises(SimulatedKeyError):
+        ask_node(path, KeyWish(peer="bob", n_keys=1, allow_simulated=False))
+    with pytest.raises(NoKeyError, match="allowed: bob"):
+        ask_node(path, KeyWish(peer="carol", n_keys=1, allow_simulated=True))
 
 
 async def test_pads_that_do_not_fit_discard_the_block(site, nursery):
@@ -307,7 +335,7 @@ async def test_a_relay_that_never_comes_is_named(site):
 async def test_a_relay_that_dies_in_the_middle_and_stays_away_is_named(site, nursery):
     """Who gives up first says so to its peer, which may then have nothing left to wait for."""
     for name in ("alice", "bob"):
-        site.change(name, patience_s=0.5)
+        site.change(name, patience_s=2.0)
         nursery.start_soon(_forgive, site.node(name))
     async with trio.open_nursery() as relay:
         relay.start_soon(site.node("charles").run)
@@ -315,8 +343,16 @@ async def test_a_relay_that_dies_in_the_middle_and_stays_away_is_named(site, nur
         relay.cancel_scope.cancel()
     for name in ("alice", "bob"):
         await site.lines[name].wait_for("block.aborted")
+    async with trio.open_nursery() as first:
+
+        async def gives_up(name):
+            await site.lines[name].wait_for("pair.failed")
+            first.cancel_scope.cancel()
+
+        for name in ("alice", "bob"):
+            first.start_soon(gives_up, name)
     failed = [site.lines[name].named("pair.failed") for name in ("alice", "bob")]
-    assert "the relay has been away for 0.5 s" in {e["reason"] for ended in failed for e in ended}
+    assert "the relay has been away for 2 s" in {e["reason"] for ended in failed for e in ended}
     assert fingerprints(site, "alice", "bob") == fingerprints(site, "bob", "alice") == {}
     nursery.cancel_scope.cancel()
 

@@ -15,7 +15,7 @@ from mdiqkd_net.simulation.seeds import simulate
 from mdiqkd_net.wire.messages import Announcement, AnnouncementsClosed, PairReady
 
 PATIENCE_S = 2.0
-SEED = 4
+SEED = 5
 """Draws two users, who want two blocks."""
 
 
@@ -24,6 +24,8 @@ def run(monkeypatch):
     """Simulate; returns what the users said of their blocks."""
     monkeypatch.setattr(network, "PATIENCE_S", PATIENCE_S)
     monkeypatch.setattr(network, "SAFETY_S", ARMING_S + 10.0)
+    monkeypatch.setattr(network, "LIGHT_S", network.COMPUTE_S)
+    monkeypatch.setattr(network, "SEGMENT_PULSES", network.N_PULSES // 3)
 
     def simulated():
         outcome = simulate(SEED, [])

@@ -65,6 +65,7 @@ def test_every_event_of_the_contract_has_a_class():
         "block.estimated",
         "block.key",
         "block.aborted",
+        "monitor.alarm",
         "pair.failed",
         "error",
     }

@@ -3,12 +3,13 @@
 from random import Random
 
 import pytest
+from commits import prepare
 
 from mdiqkd_net.blocks import SecretKey
 from mdiqkd_net.keys.records import BlockMeta
 from mdiqkd_net.keys.store import KeyStore
 from mdiqkd_net.secret import SecretBuffer
-from mdiqkd_net.simulation.disk import Disk
+from mdiqkd_net.simulation.disk import SECTOR_BYTES, Disk
 
 
 @pytest.fixture
@@ -30,7 +31,8 @@ def meta(number):
 
 
 def hold(store, number):
-    store.hold(meta(number), SecretKey(bytes([number] * 16), 512, "simulated", SecretBuffer(64)))
+    key = SecretKey(bytes([number] * 16), 512, "simulated", SecretBuffer(64))
+    prepare(store, meta(number), key)
 
 
 def held(disk):
@@ -59,11 +61,8 @@ def test_power_that_fails_within_a_step_undoes_the_step_and_nothing_before_it(di
         assert held(disk) == list(range(2, number + 1))
 
 
-def test_steps_that_are_not_one_append_are_not_torn(disk):
-    (disk.path / "a").write_bytes(b"one")
-    before = disk.contents()
+def test_a_step_over_several_files_is_not_torn(disk):
     (disk.path / "a").write_bytes(b"two")
-    assert disk.crash(before) == ""
     before = disk.contents()
     (disk.path / "a").write_bytes(b"two and more")
     (disk.path / "b").write_bytes(b"new")
@@ -73,3 +72,33 @@ def test_steps_that_are_not_one_append_are_not_torn(disk):
     (disk.path / "a").write_bytes(b"two and more and more")
     assert disk.crash(before).startswith("a cut to ")
     assert b"two and more and mor".startswith((disk.path / "a").read_bytes())
+
+
+def test_of_sectors_that_are_written_over_each_is_old_or_new(disk):
+    old, new = bytes(64 * SECTOR_BYTES), b"\1" * (64 * SECTOR_BYTES)
+    (disk.path / "a").write_bytes(old)
+    before = disk.contents()
+    (disk.path / "a").write_bytes(new)
+    assert disk.crash(before) == "a in part"
+    found = (disk.path / "a").read_bytes()
+    sectors = {found[i : i + SECTOR_BYTES] for i in range(0, len(found), SECTOR_BYTES)}
+    assert sectors == {old[:SECTOR_BYTES], new[:SECTOR_BYTES]}
+
+
+def test_older_files_are_put_back(disk):
+    def write(text):
+        for name in ("bob.pads", "keys.db", "keys.db-wal"):
+            (disk.path / name).write_bytes(text)
+
+    def found():
+        return {file.name: file.read_bytes() for file in disk.path.iterdir()}
+
+    (disk.path / "bob.pads").write_bytes(b"old")
+    (disk.path / "keys.db").write_bytes(b"old")
+    older = disk.contents()
+    write(b"new")
+    disk.put_back(older, pads=True, store=False)
+    assert found() == {"bob.pads": b"old", "keys.db": b"new", "keys.db-wal": b"new"}
+    write(b"new")
+    disk.put_back(older, pads=False, store=True)
+    assert found() == {"bob.pads": b"new", "keys.db": b"old"}

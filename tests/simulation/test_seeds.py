@@ -6,28 +6,25 @@ import sys
 import threading
 import time
 
-import numpy as np
 import pytest
 import trio
 
 from mdiqkd_net.blocks import SecretKey
 from mdiqkd_net.devices.entropy import SystemEntropy
-from mdiqkd_net.keys import contents, pads
+from mdiqkd_net.keys import contents, handouts, pads
 from mdiqkd_net.keys.pads import PadFile
-from mdiqkd_net.keys.records import BlockMeta
 from mdiqkd_net.keys.store import KeyStore
+from mdiqkd_net.protocol.effects import HandStep
 from mdiqkd_net.protocol.endpoint import Endpoint
+from mdiqkd_net.protocol.handing import Handouts
 from mdiqkd_net.protocol.leases import WINDOW
+from mdiqkd_net.protocol.reconciling import KeyReconciliation
 from mdiqkd_net.runtime.pair import Pair
 from mdiqkd_net.secret import SecretBuffer
 from mdiqkd_net.simulation import network, scheduling, seeds
 from mdiqkd_net.simulation.faults import FAULTS, drawn
-from mdiqkd_net.simulation.seeds import Outcome, run_seeds, simulate
-from mdiqkd_net.simulation.watch import STORE, Watch
-from mdiqkd_net.wire import bulk
-from mdiqkd_net.wire import messages as m
-from mdiqkd_net.wire.codec import encode
-from mdiqkd_net.wire.frames import Sequencer
+from mdiqkd_net.simulation.seeds import Outcome, run_seed, run_seeds, simulate
+from mdiqkd_net.wire.messages import KeyAssigned
 
 HARSH = ("crash", "torn", "cut", "stall", "crumble")
 
@@ -47,7 +44,7 @@ def test_the_version_of_trio_has_been_checked():
 
 def test_the_same_seed_is_the_same_run_in_every_process():
     traces = {simulate(1, HARSH).trace}
-    for hash_seed in ("1", "2"):
+    for hash_seed in ("1",):
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": ":".join(sys.path)}
         ended = subprocess.run(
             [sys.executable, "-c", TRACE],
@@ -70,16 +67,18 @@ def test_faults_of_a_seed_are_some_of_those_that_are_allowed():
         assert drawn(seed, HARSH) == tuple(n for n in HARSH if n in drawn(seed, tuple(FAULTS)))
 
 
-def test_a_handful_of_seeds():
-    outcomes = list(run_seeds(range(1, 13), tuple(FAULTS)))
-    assert [o.seed for o in outcomes if o.violations] == []
+def test_some_seeds():
+    outcomes = list(run_seeds(range(1, 41), tuple(FAULTS)))
+    assert [(o.seed, o.violations) for o in outcomes if o.violations] == []
     assert len({o.trace for o in outcomes}) == len(outcomes)
     assert sum(o.aborted for o in outcomes) > 0 < sum(o.keys for o in outcomes)
+    again = ["every node is started again" in "".join(o.history) for o in outcomes]
+    assert 10 < sum(again) < len(outcomes)
 
 
 @pytest.mark.campaign
 def test_many_seeds():
-    failed = [o.seed for o in run_seeds(range(1000, 3000), tuple(FAULTS), jobs=2) if o.violations]
+    failed = [o.seed for o in run_seeds(range(20_000), tuple(FAULTS), jobs=2) if o.violations]
     assert failed == []
 
 
@@ -122,7 +121,7 @@ def test_pads_that_are_not_burnt(monkeypatch):
 def test_pads_that_are_neither_burnt_nor_leased(monkeypatch):
     monkeypatch.setattr(PadFile, "_burn", lambda *_: None)
     monkeypatch.setattr(pads, "next_lease", lambda _granted, mark, _n_pads: (mark, WINDOW))
-    find({"K8", "K5"}, ("crash",), range(1, 4))
+    find({"K8", "K5"}, ("crash",), range(4, 5))
 
 
 def test_keys_that_are_delivered_and_stay(monkeypatch):
@@ -131,6 +130,21 @@ def test_keys_that_are_delivered_and_stay(monkeypatch):
 
     monkeypatch.setattr(contents, "deliver", show)
     find({"K1"})
+
+
+def test_keys_that_the_other_user_has_not_set_aside(monkeypatch):
+    monkeypatch.setitem(handouts._STEPS, HandStep.ASSIGN, lambda *_: None)
+    find({"K12"})
+
+
+def test_requests_that_have_no_end(monkeypatch, impatient):
+    whole = Handouts.receive
+
+    def deaf(core, message):
+        return [] if isinstance(message, KeyAssigned) else whole(core, message)
+
+    monkeypatch.setattr(Handouts, "receive", deaf)
+    find({"K12"})
 
 
 def test_keys_that_differ(monkeypatch):
@@ -180,54 +194,39 @@ def test_an_error_that_is_nobody_elses_fault(monkeypatch, impatient):
     find({"bug"})
 
 
-def test_keys_of_an_aborted_block_that_are_offered(tmp_path):
-    block_id = bytes(16)
-    meta = BlockMeta(
-        block_id=block_id,
-        pair=("alice", "bob"),
-        owner="alice",
-        peer="bob",
-        block_no=1,
-        origin="simulated",
-        eps=0.1,
-        leak_model="none",
-    )
-    watch = Watch([("alice", "bob")], lambda node: tmp_path / node)
-    (tmp_path / "alice").mkdir()
-    with KeyStore.open(tmp_path / "alice" / STORE) as store:
-        store.hold(meta, SecretKey(block_id, 256, "simulated", SecretBuffer(32)))
-        ended = {"users": ["alice", "bob"], "block_id": block_id.hex()}
-        watch.reported("alice", "block.aborted", ended)
-        watch.check_stores()
-        assert watch.violations == []
-        store.release(block_id)
-    watch.check_stores()
-    assert [v for v in watch.violations if v.startswith("K11: alice offers")]
+def test_words_that_are_not_those_on_the_disk(monkeypatch, impatient):
+    whole = KeyStore.settle
+
+    def mishear(store, block_id, phase, said):
+        whole(store, block_id, phase, said and said + b"!")
+
+    monkeypatch.setattr(KeyStore, "settle", mishear)
+    find({"K8"})
 
 
-def test_settings_that_are_revealed_too_early(tmp_path):
-    watch = Watch([("alice", "bob")], lambda _: tmp_path)
-    sequencer = Sequencer()
+def test_pads_that_are_granted_by_the_word_of_one_side(monkeypatch):
+    monkeypatch.setattr(pads, "next_lease", lambda _granted, mark, _n_pads: (mark, WINDOW))
+    find({"K5"}, ("restore",), range(1, 2))
 
-    def send(sender, receiver, message):
-        raw = sequencer.seal(message.TYPE, encode(message), 1).raw
-        watch.sent(1, sender, receiver, raw)
 
-    gate = m.Gate(batches=0, count=0, digest=bytes(16), hash_key=bytes(32))
-    sift = m.Sift(chunk=0, settings=bulk.pack_ranked(np.array([], np.uint8)))
-    send("alice", "bob", gate)
-    send("alice", "bob", sift)
-    assert watch.violations == ["K7: alice reveals settings before both gates are closed"]
-    watch.violations.clear()
-    send("bob", "alice", gate)
-    send("bob", "alice", sift)
-    assert watch.violations == []
+def test_parities_that_are_not_counted(monkeypatch, impatient):
+    monkeypatch.setattr(KeyReconciliation, "leak_bits", 0)
+    find({"K6"})
 
 
 def test_a_failing_seed_keeps_only_the_faults_that_it_needs(monkeypatch):
     def pretend(seed, faults):
         bad = ("K1: planted",) if {"cut", "torn"} <= set(faults) else ()
-        return Outcome(seed, tuple(faults), bad, (), "", 0, 0, 0.0)
+        return Outcome(seed, tuple(faults), bad, (), "", 0, 0, 0, 0.0)
 
     monkeypatch.setattr(seeds, "simulate", pretend)
     assert seeds.shrink(pretend(1, tuple(FAULTS))).faults == ("torn", "cut")
+
+
+@pytest.mark.parametrize("seed", [270, 691, 1227])
+def test_seeds_that_have_failed(seed):
+    """The first two found fault with pads that were put back, the last a pair that was forgotten.
+
+    A change of the code makes another run of a seed; what went wrong has tests of its own.
+    """
+    assert run_seed(seed, tuple(FAULTS)).violations == ()

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mdiqkd_net.errors import WireError
+from mdiqkd_net.errors import LocalProtocolError, WireError
 from mdiqkd_net.wire import bulk
 from mdiqkd_net.wire.bulk import Bulk, Ranked, Rice
 
@@ -45,6 +45,12 @@ def test_gaps_return(offsets, base, spare):
     pulses = np.array(offsets, np.int64) + base
     end = (int(pulses[-1]) + 1 if pulses.size else base) + spare
     np.testing.assert_array_equal(bulk.unpack_gaps(bulk.pack_gaps(pulses, base), base, end), pulses)
+
+
+@pytest.mark.parametrize("pulses", [[3, 3], [3, 2], [9, 20], [11, 5]])
+def test_numbers_that_no_gaps_express_are_not_packed(pulses):
+    with pytest.raises(LocalProtocolError, match="strictly increasing"):
+        bulk.pack_gaps(np.array(pulses, np.int64), 3 if pulses[0] == 3 else 10)
 
 
 @pytest.mark.parametrize("chance", [0.5, 0.1, 1e-2, 1e-3, 1e-5, 1e-7])

@@ -22,6 +22,7 @@ NAMES: Final = (
     "verify_hash",
     "pa_toeplitz",
     "reconcile",
+    "sessions",
 )
 
 

@@ -14,6 +14,7 @@ from mdiqkd_net.conformance.vectors._frames import invalid, valid
 from mdiqkd_net.conformance.vectors._keys import pa_toeplitz, reconcile
 from mdiqkd_net.conformance.vectors._names import ids
 from mdiqkd_net.conformance.vectors._proofs import gate, tag, verify_hash
+from mdiqkd_net.conformance.vectors._sessions import sessions
 
 GENERATORS: Final[tuple[Callable[[], Cases], ...]] = (
     valid,
@@ -27,6 +28,7 @@ GENERATORS: Final[tuple[Callable[[], Cases], ...]] = (
     verify_hash,
     pa_toeplitz,
     reconcile,
+    sessions,
 )
 
 

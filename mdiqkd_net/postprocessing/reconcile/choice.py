@@ -76,6 +76,11 @@ FIGURES: Final[Mapping[str, Figures]] = MappingProxyType(
 )
 """Measured, see docs/explanation/post-processing.md; on another machine speeds differ."""
 
+TOLERANT: Final[Mapping[str, Figures]] = MappingProxyType(
+    {name: costs for name, costs in FIGURES.items() if not costs.one_way}
+)
+"""Those whose leak suffers little where the error rate is only guessed."""
+
 
 class Choice(NamedTuple):
     """A name in `RECONCILERS`, and why."""

@@ -10,6 +10,7 @@ from mdiqkd_net.laboratory.postprocessing.reconciling import (
     measure_reconciliation,
     sifted_keys,
 )
+from mdiqkd_net.postprocessing import processor
 from mdiqkd_net.postprocessing.reconcile import RECONCILERS
 from mdiqkd_net.protocol import reconciling
 
@@ -71,7 +72,7 @@ class Mute(RECONCILERS["cascade"]):
 
 
 def test_users_who_end_in_different_rounds_are_refused(monkeypatch):
-    monkeypatch.setattr(reconciling, "RECONCILERS", {"mute": Mute})
+    monkeypatch.setattr(processor, "RECONCILERS", {"mute": Mute})
     row = measure_reconciliation("mute", 0.02, 10_000, n_keys=1, seed=1)
     assert "before its chunk was opened" in row.refusal
     assert row.n_errors == row.leak_bits == 0
