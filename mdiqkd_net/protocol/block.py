@@ -157,6 +157,11 @@ class Block:
         return self._ctx.block_id if self._ctx.peer_gate else None
 
     @property
+    def session_digest(self) -> bytes:
+        """Of everything that the relay said about its session."""
+        return self._ctx.session_digest
+
+    @property
     def number(self) -> int:
         """Number of the block, which is that of its stream."""
         return self._ctx.block

@@ -1,5 +1,6 @@
 """One user's side of one pair: blocks, one after another, over connections that come and go."""
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ from mdiqkd_net.protocol.reconciling import RoundTrips
 from mdiqkd_net.protocol.states import PAIR_MESSAGES, WRONG_STATE, Role, State
 from mdiqkd_net.protocol.tags import MAX_TAG_FAILURES, Pads
 from mdiqkd_net.wire.codec import decode
-from mdiqkd_net.wire.frames import Frame, Sequencer
+from mdiqkd_net.wire.frames import MAX_STREAMS, Frame, Sequencer
 from mdiqkd_net.wire.messages import (
     MAX_UNSETTLED,
     BlockAborted,
@@ -113,6 +114,7 @@ class Endpoint:
         self._lacks_pads = False
         self._block: Block | None = None
         self._waiting: tuple[Frame, BlockOpen] | None = None
+        self._over: deque[bytes] = deque(maxlen=MAX_STREAMS)
         self._qber, self._qber_guessed = plan.qber_hint, True
         self._n_tag_failures = 0
         self.round_trips = RoundTrips()
@@ -324,7 +326,11 @@ class Endpoint:
         message = decode(frame)
         if isinstance(message, BlockOpen) and self.role is Role.PARTICIPANT:
             return self._receive_open(block, frame, message)
-        if block is not None and frame.stream == block.number:
+        # Before `BlockOpen` a participant's block has no stream: what comes is about an older one.
+        has_stream = block is not None and (
+            self.role is Role.COORDINATOR or block.state is not State.OPENING
+        )
+        if block is not None and has_stream and frame.stream == block.number:
             return self._settled(block.receive_peer(frame, message))
         if isinstance(message, BlockAborted):
             if self._waiting is not None and self._waiting[0].stream == frame.stream:
@@ -339,6 +345,10 @@ class Endpoint:
         )
 
     def _receive_open(self, block: Block | None, frame: Frame, message: BlockOpen) -> list[Effect]:
+        if block is None and self._block is not None:
+            self._remember(self._block)
+        if message.session_digest in self._over:
+            return []  # kept while there was no connection, and overtaken by the end of its session
         least = self._least_next
         if frame.seq or message.block != frame.stream or message.block < least:
             raise RemoteProtocolError(
@@ -349,6 +359,10 @@ class Endpoint:
             return block.open_as(message.block, frame, message)
         self._waiting = frame, message  # the relay's word is still on its way to us
         return []
+
+    def _remember(self, ended: Block) -> None:
+        if ended.session_digest not in self._over:
+            self._over.append(ended.session_digest)
 
     def _ready(self, ready: PairReady, stream: int) -> list[Effect]:
         if self._block is not None and not self._block.ended:
@@ -365,6 +379,8 @@ class Endpoint:
         except ValueError:
             raise RemoteProtocolError("PairReady: the relay's key is no Ed25519 key") from None
         self._asks = False
+        if self._block is not None:
+            self._remember(self._block)
         self._block = Block(
             BlockContext(
                 role=self.role,

@@ -168,3 +168,26 @@ def test_eight_tags_that_fail_latch_the_pair():
     assert "8 tags" in net.alice.latched
     assert not net.alice.keys
     assert not net.bob.keys
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["before the next session", "within it"])
+def test_a_proposal_for_a_session_that_is_over_costs_no_other(early):
+    """The users' line is dead while the relay gives a session up; what was kept comes late."""
+    lost = network(blocks=2)
+    sort = ("alice", "bob", m.BlockOpen.TYPE)
+    lost.tamper = At(sort, lambda: lost.cut("alice", "bob"), lose=True)
+    lost.run()
+    session = lost.bob.core.block._ctx.ready.session
+    if early:  # the relay's word on the next session is still on its way when the line is back
+        lost.tamper = At(
+            ("charles", "bob", m.PairReady.TYPE), lambda: lost.cut("bob", "charles"), lose=True
+        )
+    lost._perform_relay(lost.relay.arming_overdue(session))
+    lost.pump()
+    lost.connect("alice", "bob")
+    lost.pump()
+    lost.connect("bob", "charles")
+    lost.pump()
+    assert (lost.alice.error, lost.bob.error) == (None, None)
+    assert lost.alice.ended == lost.bob.ended == ["aborted", "key"]
+    assert lost.alice.keys == lost.bob.keys != {}
