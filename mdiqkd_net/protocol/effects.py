@@ -1,7 +1,7 @@
 """What a core asks its shell to do. The shell performs effects strictly in order.
 
-`Begin`, `Hold`, `Settle`, `HandOut`, `BurnReceived` and `Freeze` are durable before the next effect
-starts; that is how a key is on disk before the message that speaks of it leaves.
+A `DurableEffect` is on disk before the next effect starts; that is how a key is there before the
+message that speaks of it leaves.
 """
 
 from collections.abc import Mapping
@@ -219,6 +219,8 @@ class Continue:
     """Perform what came before, then call the core's `go_on`: it has more to compute."""
 
 
+DurableEffect = Begin | Hold | Settle | HandOut | BurnReceived | Freeze
+
 Effect = (
     Send
     | Say
@@ -227,13 +229,8 @@ Effect = (
     | Continue
     | Arm
     | Disarm
-    | Begin
-    | Hold
-    | Settle
-    | HandOut
+    | DurableEffect
     | Agreed
-    | BurnReceived
-    | Freeze
     | Asked
     | Answered
     | AwaitArmed

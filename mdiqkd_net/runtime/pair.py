@@ -21,11 +21,9 @@ from mdiqkd_net.errors import (
 from mdiqkd_net.estimation.analysis import Analysis
 from mdiqkd_net.keys.asking import ANSWER_S, AwayError
 from mdiqkd_net.keys.pads import PadFile
-from mdiqkd_net.keys.records import BlockMeta
 from mdiqkd_net.keys.store import KeyStore
 from mdiqkd_net.postprocessing.processor import HERE, Processor
 from mdiqkd_net.protocol.agreement import Agreement
-from mdiqkd_net.protocol.commit import Phase
 from mdiqkd_net.protocol.correspondence import Correspondence
 from mdiqkd_net.protocol.credit import Unread
 from mdiqkd_net.protocol.effects import (
@@ -54,8 +52,7 @@ from mdiqkd_net.protocol.endpoint import Endpoint, PairPlan
 from mdiqkd_net.protocol.light import Entropy
 from mdiqkd_net.protocol.states import State
 from mdiqkd_net.runtime.config import EndpointConfig, Peer
-from mdiqkd_net.runtime.crashing import Step
-from mdiqkd_net.runtime.designs import store_digest
+from mdiqkd_net.runtime.journal import Journal
 from mdiqkd_net.runtime.link import Link, RefusedError, is_final, told
 from mdiqkd_net.runtime.optical import Transmitter
 from mdiqkd_net.runtime.pads import SteppedPads
@@ -63,7 +60,7 @@ from mdiqkd_net.runtime.shelves import PeerRecords
 from mdiqkd_net.runtime.timing import Stages
 from mdiqkd_net.runtime.watching import Watcher
 from mdiqkd_net.runtime.wishes import Wish, Wishes
-from mdiqkd_net.runtime.world import World, durably
+from mdiqkd_net.runtime.world import World
 from mdiqkd_net.wire.frames import Frame
 from mdiqkd_net.wire.messages import Message
 
@@ -78,12 +75,6 @@ _RELAYS_TURN: Final = (State.ABORTED, State.DONE)
 _FED_BY_RELAY: Final = (State.OPENING, State.COLLECTING, State.EARLY_GATE, State.CLOSED)
 """In silence the relay may be keeping something back, from us or from the peer. So nobody is to
 blame: the block ends, and the next one gets its chance."""
-
-_SETTLE_STEPS: Final[Mapping[Phase, Step]] = {
-    Phase.COMMITTED: "commit",
-    Phase.CONFIRMED: "confirm",
-    Phase.ABORTED: "abort",
-}
 
 
 class RelayPort(Protocol):
@@ -150,13 +141,13 @@ class Pair:
     ) -> None:
         self._config = config
         self._peer = peer
-        self._pads = pads
-        self._store = store
         self._relay = relay
         self._transmitter = transmitter
         self._emit = emit
-        self._frozen = frozen
         self._world = world
+        self._journal = Journal(
+            config.node, peer.node, store=store, pads=pads, frozen=frozen, world=world
+        )
         self._watcher = Watcher(peer.commissioned, world, emit)
         self.correspondence = Correspondence(world.entropy)
         plan = PairPlan(
@@ -195,7 +186,6 @@ class Pair:
         self._relay_bytes = 0
         self._peer_bytes = 0
         self._n_ended = 0
-        self._n_keys = 0
         self._n_violations = 0
         self._wishes = Wishes(self._core.handouts, peer.node)
         self._runs = False
@@ -399,7 +389,6 @@ class Pair:
 
     async def _perform(self, effects: list[Effect]) -> None:
         """Effects in order; what is durable is on disk before what follows it starts."""
-        store, peer = self._store, self._peer.node
         for effect in effects:
             match effect:
                 case Send(data=data):
@@ -424,21 +413,10 @@ class Pair:
                     self._transmitter.arm(session, light)
                 case Disarm(session=session):
                     self._transmitter.disarm(session)
-                case Begin(block=block):
-                    await durably(self._world, "begin", store.begin_block, peer, block)
-                case Hold():
-                    await durably(self._world, "hold", self._hold, effect)
-                case Settle(block_id=block_id, phase=phase, said=said):
-                    step = _SETTLE_STEPS[phase]
-                    await durably(self._world, step, store.settle, block_id, phase, said)
-                case HandOut(step=hand_step, request=request, keys=keys):
-                    await durably(self._world, "hand", store.hand, peer, hand_step, request, keys)
+                case Begin() | Hold() | Settle() | HandOut() | BurnReceived() | Freeze():
+                    await self._journal.write(effect)
                 case Agreed(request=request, agreed=agreed):
                     self._wishes.answer(request, agreed=agreed)
-                case BurnReceived(pad=pad):
-                    await durably(self._world, "burn", self._pads.burn_receive, pad)
-                case Freeze():
-                    await durably(self._world, "freeze", store_digest, self._frozen, effect)
                 case Continue():
                     await trio.lowlevel.checkpoint()  # the writer takes what was queued
                     await self._compute(self._core.go_on)
@@ -456,21 +434,6 @@ class Pair:
         elif not self.failure:
             await self._compute(self._core.request)
 
-    def _hold(self, effect: Hold) -> None:
-        meta = BlockMeta(
-            block_id=effect.key.block_id,
-            pair=effect.users,
-            owner=self._config.node,
-            peer=self._peer.node,
-            block_no=effect.block,
-            origin=effect.key.origin,
-            eps=effect.eps,
-            leak_model=effect.leak_model,
-            created_utc=self._world.utc_now().isoformat(timespec="seconds"),
-        )
-        with effect.key.value:
-            self._n_keys = self._store.prepare(meta, effect.key, effect.record)
-
     def _report(self, event: str, fields: Mapping[str, Any]) -> None:
         if event == "block.stage":
             if fields["stage"] == "opened":
@@ -480,7 +443,7 @@ class Pair:
         if event in ("block.key", "block.aborted"):
             fields = {
                 **fields,
-                "n_keys": self._n_keys if event == "block.key" else 0,
+                "n_keys": self._journal.n_keys if event == "block.key" else 0,
                 "bytes_relay": self._relay_bytes,
                 "bytes_peer": self._peer_bytes,
                 "bytes_light": self._transmitter.count_bytes(self._session),

@@ -19,7 +19,7 @@ from mdiqkd_net.protocol.endpoint import Endpoint
 from mdiqkd_net.protocol.handing import Handouts
 from mdiqkd_net.protocol.leases import WINDOW
 from mdiqkd_net.protocol.reconciling import KeyReconciliation
-from mdiqkd_net.runtime.pair import Pair
+from mdiqkd_net.runtime.journal import Journal
 from mdiqkd_net.secret import SecretBuffer
 from mdiqkd_net.simulation import network, scheduling, seeds
 from mdiqkd_net.simulation.faults import FAULTS, drawn
@@ -109,7 +109,7 @@ def find(numbers, faults=(), seed_range=range(1, 2)):
 
 
 def test_a_key_that_is_not_stored_before_it_is_spoken_of(monkeypatch, impatient):
-    monkeypatch.setattr(Pair, "_hold", lambda *_: None)
+    monkeypatch.setattr(Journal, "_hold", lambda *_: None)
     find({"K8"})
 
 
