@@ -13,7 +13,7 @@ Arrays of one frame (those of a batch have one axis more in front), P passes, N 
 
     nodes   (P, N, 4) uint64: own bits in the order of each pass, corrected as errors are found,
             and what is known of differences, see `_leaves`
-    items   (B,) int32: the leaves that were asked about, see `_leaves.choose`
+    items   (B,) uint32: the leaves that were asked about, see `_leaves.choose`
     record  (N_ODD + P,) int64: PHASE to N_ODD, from where on it counts odd blocks of each pass
 
 of one group
@@ -34,17 +34,23 @@ import numpy as np
 
 from mdiqkd_net.postprocessing.reconcile._bits import (
     bit,
+    eight,
+    element,
     from_on,
-    lowest,
+    gather,
     popcount,
     prefetch,
+    put_eight,
+    put_element,
+    share,
+    spread,
     up_to,
 )
 from mdiqkd_net.postprocessing.reconcile._jit import (
-    I32,
     I64,
     U8,
     U16,
+    U32,
     U64,
     Int,
     called,
@@ -53,16 +59,15 @@ from mdiqkd_net.postprocessing.reconcile._jit import (
 )
 from mdiqkd_net.postprocessing.reconcile._leaves import (
     KEY,
-    ONE,
     ask,
     ask_blocks,
     choose,
     flip,
     flip_block,
-    hear,
     hear_blocks,
     n_blocks,
     plant,
+    search,
     turn,
 )
 from mdiqkd_net.postprocessing.reconcile._permute import backward, forward, permute
@@ -76,7 +81,6 @@ PASSES, CHECKS, CHECKED, HUNT, DONE = range(5)
 
 MOST_PIECES: Final = 8
 HUNT_PIECES: Final = 16
-AHEAD: Final = 8
 
 
 @inlined
@@ -106,22 +110,27 @@ def _correct(
     return True
 
 
-@inlined
+@called
 def _next(
     nodes: U64,
     record: I64,
-    items: I32,
+    items: U32,
     tables: U16,
     cuts: U64,
     budget: Int,
     spare: U64,
     out: U8,
     at: Int,
+    chosen: bool,
 ) -> Int:
-    """Ask about the first pass with an odd block, or begin the next pass, or nothing."""
+    """Ask about the first pass with an odd block, or begin the next pass, or nothing.
+
+    `chosen` says that `items` holds what would be chosen of the active pass.
+    """
     n_rows = record[N_WORDS] >> 6
     p = record[ACTIVE_PASS]
     if record[N_ODD + p] == 0:
+        chosen = False
         p = 0
         while p < record[BEGUN] and record[N_ODD + p] == 0:
             p += 1
@@ -131,9 +140,10 @@ def _next(
         while pieces < MOST_PIECES and 2 * pieces * n <= budget:
             pieces *= 2
         record[PHASE], record[ACTIVE_PASS], record[PIECES] = SEARCH, p, pieces
-        choose(nodes[p], n_rows, cuts[p], items)
+        if not chosen:
+            choose(nodes[p], n_rows, cuts[p], items)
         for i in range(n):
-            at = ask(nodes[p], n_rows, np.int64(items[i]), pieces, out, at)
+            at = ask(nodes[p], n_rows, element(items, i), pieces, out, at)
         return at
     while record[BEGUN] < nodes.shape[0]:
         p = record[BEGUN]
@@ -248,15 +258,15 @@ def _ask_group(nodes: U64, record: I64, group: I64, masks: U64, sums: U64, out: 
             group,
             masks,
             np.int64(c),
-            low + size * i // n,
-            low + size * (i + 1) // n,
+            low + share(size, i, n),
+            low + share(size, i + 1, n),
         )
     return at + n - 1
 
 
 @called
 def _hear_group(
-    record: I64, group: I64, masks: U64, errors: I32, heard: U8, at: Int
+    record: I64, group: I64, masks: U64, errors: U32, heard: U8, at: Int
 ) -> tuple[Int, Int]:
     """Take the answers of a group that asks about checks.
 
@@ -273,7 +283,7 @@ def _hear_group(
     i = 0
     while i < n - 1 and not heard[at + i]:
         i += 1
-    group[LOW], group[HIGH] = low + size * i // n, low + size * (i + 1) // n
+    group[LOW], group[HIGH] = low + share(size, i, n), low + share(size, i + 1, n)
     at += n - 1
     if group[HIGH] - group[LOW] > 1:
         return at, -1
@@ -291,34 +301,33 @@ def advance(
     nodes: U64,
     record: I64,
     group: I64,
-    items: I32,
+    items: U32,
     tables: U16,
     cuts: U64,
     masks: U64,
     budget: Int,
     hurry: Int,
     spare: U64,
-    errors: I32,
-    heard: U8,
-    out: U8,
-    n_asked: Int,
-    payload: U8,
-    reply: U8,
+    errors: U32,
+    parities: U8,
+    packed: U8,
     flips: bool,
+    n_asked: Int,
 ) -> Int:
-    """Take the peer's parities of a round from `payload`; put the own next ones into `reply`.
+    """Replace the peer's parities of a round in `packed` by the own next ones.
 
-    Both are packed, first bit in the high bit. `out` keeps the own parities of a round, one in a
-    byte, of which there are `n_asked`, and none before the first round. `heard` is scratch of the
-    same size.
+    They are packed, first bit in the high bit. `parities`, of shape (2, at least 64 more than are
+    ever asked), keeps the own ones of a round, one in a byte, of which there are `n_asked`, and
+    none before the first round; its other row is scratch.
 
-    Returns how many there are in `reply`.
+    Returns how many there are in `packed`.
     """
-    for i in range(n_asked):
-        heard[i] = ((payload[i >> 3] >> (7 - (i & 7))) & 1) ^ out[i]
+    out, heard = parities[0], parities[1]
+    for i in range((n_asked + 7) >> 3):
+        put_eight(heard, 8 * i, spread(element(packed, i)) ^ eight(out, 8 * i))
     if n_asked:
         # Where few questions are left for many frames, more of them cost little and save rounds.
-        budget = max(budget, hurry * record.shape[0] // n_asked)
+        budget = max(budget, share(hurry, record.shape[0], n_asked))
     read: Int = np.int64(0)
     at: Int = np.int64(0)
     for g in range(group.shape[0]):
@@ -327,41 +336,58 @@ def advance(
             continue
         start = at
         hunted: Int = np.int64(-1)
+        p: Int = np.int64(-1)
         if own[STAGE] == CHECKS or own[STAGE] == HUNT:
             read, hunted = _hear_group(record, own, masks, errors, heard, read)
+        for f in range(own[FIRST], own[END]):
+            if record[f, PHASE] == SEARCH:
+                p = record[f, ACTIVE_PASS]
+                for j in range(min(record[f, N_ODD + p], 2)):
+                    prefetch(nodes[f, p], element(items[f], j) >> 6)
         for f in range(own[FIRST], own[END]):
             frame = record[f]
             if frame[PHASE] == IDLE and f != hunted and frame[BEGUN]:
                 continue
             kind, n_rows = frame[KIND], frame[N_WORDS] >> 6
-            n_found = 1 if f == hunted else 0
-            p: Int = np.int64(-1)
+            n_found: Int = np.int64(f == hunted)
+            p = np.int64(-1)
+            chosen = False
             if frame[PHASE] == TOPS:
                 read = _hear_tops(nodes[f], frame, cuts[kind], heard, read)
             elif frame[PHASE] == SEARCH:
                 p = frame[ACTIVE_PASS]
-                n = frame[N_ODD + p]
-                for j in range(n):
-                    item = np.int64(items[f, j])
-                    prefetch(nodes[f], p, np.int64(items[f, min(j + AHEAD, n - 1)]) >> 6)
-                    read, found = hear(nodes[f, p], n_rows, item, frame[PIECES], heard, read)
-                    if popcount(found) & 1:
-                        frame[N_ODD + p] += flip_block(nodes[f, p], n_rows, cuts[kind, p], item)
-                    while found:
-                        place = (item & ~63) + lowest(found)
-                        found &= found - ONE
-                        base = backward(tables[kind], p, place) if p else place
-                        errors[n_found] = base
-                        n_found += 1
-                        for other in range(frame[BEGUN]):
-                            place = forward(tables[kind], other, base) if other else base
-                            prefetch(nodes[f], other, place >> 6)
+                read, frame[N_ODD + p], n_found, chosen = search(
+                    nodes[f, p],
+                    n_rows,
+                    cuts[kind, p],
+                    items[f],
+                    frame[N_ODD + p],
+                    frame[PIECES],
+                    heard,
+                    read,
+                    out,
+                    at,
+                    errors,
+                )
+                for j in range(n_found):
+                    base = element(errors, j)
+                    if p:
+                        base = backward(tables[kind], p, base)
+                        put_element(errors, j, base)
+                    for other in range(frame[BEGUN]):
+                        place = forward(tables[kind], other, base) if other else base
+                        prefetch(nodes[f, other], place >> 6)
             for j in range(n_found):
-                base = np.int64(errors[j])
+                base = element(errors, j)
                 if not _correct(nodes[f], n_rows, frame, tables[kind], cuts[kind], p, base, flips):
                     own[STAGE] = DONE
                 if own[STAGE] != PASSES:
                     _recheck(masks, own, base)
+            n_odd = frame[N_ODD + p] if chosen else 0
+            if n_odd and frame[PIECES] == 2 and 4 * n_odd > budget:
+                # The search goes on, and has written its questions already.
+                at += n_odd
+                continue
             at = _next(
                 nodes[f],
                 frame,
@@ -372,6 +398,7 @@ def advance(
                 spare,
                 out,
                 at,
+                chosen,
             )
         if own[STAGE] == DONE:
             # The peer's parities contradict each other; both users see that, and both give the
@@ -380,11 +407,7 @@ def advance(
         elif at == start:
             at = _ask_group(nodes, record, own, masks, spare, out, at)
         own[N_ASKED] += at - start
-    for i in range(at, (at + 7) & ~7):
-        out[i] = 0
+    put_eight(out, at, np.uint64(0))
     for i in range((at + 7) >> 3):
-        byte = np.uint8(0)
-        for j in range(8):
-            byte = np.uint8(byte << 1 | out[8 * i + j])
-        reply[i] = byte
+        put_element(packed, i, gather(eight(out, 8 * i)))
     return at

@@ -32,20 +32,28 @@ import numpy as np
 
 from mdiqkd_net.postprocessing.reconcile._bits import (
     bit,
+    element,
+    field,
+    flip_field,
     from_on,
     highest,
     lowest,
     next_after,
     popcount,
+    prefetch,
+    put_element,
+    put_field,
+    share,
     span,
     up_to,
 )
-from mdiqkd_net.postprocessing.reconcile._jit import I32, U8, U64, Int, called, inlined
+from mdiqkd_net.postprocessing.reconcile._jit import U8, U32, U64, Int, called, inlined
 
 ONE: Final = np.uint64(1)
 START, ODD, KEY, MARKS = range(4)
 BLOCKS, PENDING = range(2)
 COLUMNS: Final = 4
+AHEAD: Final = 16
 
 
 def n_nodes(n_rows: int) -> int:
@@ -54,35 +62,35 @@ def n_nodes(n_rows: int) -> int:
 
 
 @inlined
-def mark(nodes: U64, n_rows: Int, node: Int) -> None:
-    """Enter in the marks above whether a node has an odd leaf."""
-    line = 64 * n_rows + (node >> 6)
-    if nodes[node, ODD]:
-        nodes[line, MARKS] |= bit(node & 63)
-        nodes[65 * n_rows + 1, MARKS] |= bit(node >> 6)
-    else:
-        nodes[line, MARKS] &= ~bit(node & 63)
-        if not nodes[line, MARKS]:
-            nodes[65 * n_rows + 1, MARKS] &= ~bit(node >> 6)
+def mark(nodes: U64, n_rows: Int, node: Int, odd: Int) -> None:
+    """Enter in the marks above whether a node has an odd leaf (1) or none (0)."""
+    line, index = 64 * n_rows + (node >> 6), 65 * n_rows + 1
+    place = node & 63
+    marks = (field(nodes, line, MARKS) & ~bit(place)) | (np.uint64(odd) << np.uint64(place))
+    put_field(nodes, line, MARKS, marks)
+    place = node >> 6
+    lines = field(nodes, index, MARKS) & ~bit(place)
+    put_field(nodes, index, MARKS, lines | (np.uint64(marks != 0) << np.uint64(place)))
 
 
 @called
 def plant(nodes: U64, n_rows: Int, cuts: U64) -> None:
     """Make the blocks, and sum up the own bits."""
     level, top = np.int64(cuts[0]), 65 * n_rows
-    nodes[top, KEY] = 0
+    total = np.uint64(0)
     for row in range(n_rows):
         parities = np.uint64(0)
         for w in range(64):
-            parities |= np.uint64(popcount(nodes[row * 64 + w, KEY]) & 1) << np.uint64(w)
+            parities |= np.uint64(popcount(field(nodes, row * 64 + w, KEY)) & 1) << np.uint64(w)
             if level == 0:
-                nodes[row * 64 + w, START] = cuts[1 + (w & 1)]
-        nodes[64 * n_rows + row, KEY] = parities
-        nodes[top, KEY] |= np.uint64(popcount(parities) & 1) << np.uint64(row)
+                put_field(nodes, row * 64 + w, START, cuts[1 + (w & 1)])
+        put_field(nodes, 64 * n_rows + row, KEY, parities)
+        total |= np.uint64(popcount(parities) & 1) << np.uint64(row)
         if level == 1:
-            nodes[64 * n_rows + row, START] = cuts[1]
+            put_field(nodes, 64 * n_rows + row, START, cuts[1])
+    put_field(nodes, top, KEY, total)
     if level == 2:
-        nodes[top, START] = cuts[1]
+        put_field(nodes, top, START, cuts[1])
 
 
 @inlined
@@ -108,13 +116,13 @@ def ask_blocks(nodes: U64, n_rows: Int, cuts: U64, out: U8, at: Int) -> Int:
     level = np.int64(cuts[0])
     begin, stop = cut_nodes(n_rows, level)
     for node in range(begin, stop):
-        word = nodes[node, KEY]
+        word = field(nodes, node, KEY)
         cut = cuts[1 if level else 1 + (node & 1)]
         starts = cut
         while starts:
             first = lowest(starts)
             end = next_after(cut, first, n_rows if level == 2 else 64)
-            out[at] = span(word, first, end - first)
+            put_element(out, at, span(word, first, end - first))
             at += 1
             starts &= starts - ONE
     return at
@@ -130,20 +138,20 @@ def hear_blocks(nodes: U64, n_rows: Int, cuts: U64, heard: U8, at: Int) -> tuple
         odd = np.uint64(0)
         starts = cuts[1 if level else 1 + (node & 1)]
         while starts:
-            odd |= np.uint64(heard[at]) << np.uint64(lowest(starts))
+            odd |= np.uint64(element(heard, at)) << np.uint64(lowest(starts))
             starts &= starts - ONE
             at += 1
         if odd:
             n_odd += popcount(odd)
-            nodes[node, ODD] = odd
+            put_field(nodes, node, ODD, odd)
             if level:
-                nodes[65 * n_rows + 2 + node - begin, BLOCKS] = odd
-            mark(nodes, n_rows, node)
+                put_field(nodes, 65 * n_rows + 2 + node - begin, BLOCKS, odd)
+            mark(nodes, n_rows, node, 1)
     return at, n_odd
 
 
 @inlined
-def choose(nodes: U64, n_rows: Int, cuts: U64, items: I32) -> Int:
+def choose(nodes: U64, n_rows: Int, cuts: U64, items: U32) -> Int:
     """Write one odd leaf of each odd block to `items`, as 64 x its node + its first unit.
 
     It is a leaf of a word if there is one, the cheapest to bisect. Returns how many there are.
@@ -152,19 +160,19 @@ def choose(nodes: U64, n_rows: Int, cuts: U64, items: I32) -> Int:
     level, cut = np.int64(cuts[0]), cuts[1]
     index = 65 * n_rows + 1
     seen = np.uint64(0)
-    lines = nodes[index, MARKS]
+    lines = field(nodes, index, MARKS)
     while lines:
         line = lowest(lines)
         lines &= lines - ONE
-        marks = nodes[64 * n_rows + line, MARKS]
+        marks = field(nodes, 64 * n_rows + line, MARKS)
         while marks:
             inside = lowest(marks)
             marks &= marks - ONE
             node = line * 64 + inside
-            odd = nodes[node, ODD]
+            odd = field(nodes, node, ODD)
             while odd:
                 first = lowest(odd)
-                items[n] = 64 * node + first
+                put_element(items, n, 64 * node + first)
                 if level == 0:
                     block = up_to(odd, next_after(cuts[1 + (node & 1)], first, 64) - 1)
                     odd ^= block
@@ -176,110 +184,215 @@ def choose(nodes: U64, n_rows: Int, cuts: U64, items: I32) -> Int:
                 where = index + 1 + (row if level == 1 else 0)
                 if not seen & bit(where - index):
                     seen |= bit(where - index)
-                    nodes[where, PENDING] = nodes[where, BLOCKS]
+                    put_field(nodes, where, PENDING, field(nodes, where, BLOCKS))
                 block = bit(highest(up_to(cut, word if level == 1 else row)))
-                if nodes[where, PENDING] & block:
-                    nodes[where, PENDING] ^= block
+                if field(nodes, where, PENDING) & block:
+                    flip_field(nodes, where, PENDING, block)
                     n += 1
     return n
+
+
+@inlined
+def leaf_size(n_rows: Int, node: Int, first: Int, start: np.uint64) -> Int:
+    """Units of the leaf of a node that begins at `first`."""
+    return next_after(start, first, n_rows if node == 65 * n_rows else 64) - first
 
 
 @inlined
 def ask(nodes: U64, n_rows: Int, item: Int, pieces: Int, out: U8, at: Int) -> Int:
     """Own parities of all pieces but the last of a leaf; returns the place written to."""
     node, first = item >> 6, item & 63
-    key = nodes[node, KEY]
-    size = next_after(nodes[node, START], first, n_rows if node == 65 * n_rows else 64) - first
+    key = field(nodes, node, KEY)
+    size = leaf_size(n_rows, node, first, field(nodes, node, START))
     if pieces == 2:
-        out[at] = span(key, first, size >> 1)
+        put_element(out, at, span(key, first, size >> 1))
         return at + 1
     n = min(pieces, size)
     a = first
     for i in range(1, n):
-        end = first + size * i // n
-        out[at] = span(key, a, end - a)
+        end = first + share(size, i, n)
+        put_element(out, at, span(key, a, end - a))
         at += 1
         a = end
     return at
 
 
 @inlined
-def hear(
-    nodes: U64, n_rows: Int, item: Int, pieces: Int, heard: U8, at: Int
-) -> tuple[Int, np.uint64]:
-    """Cut a leaf by the answers.
+def halve(nodes: U64, n_rows: Int, item: Int, left: Int) -> tuple[Int, Int]:
+    """Cut a leaf in two, of which the left one is odd (1) or the right one (0).
 
-    Returns the place read to, and a word that marks the errors that were located in the word of
-    the leaf; they are not in any odd leaf any more.
+    Returns the odd half as an item, and its size. An error that is located is not in any odd leaf
+    any more; its place stands for the item, and its size is 1.
     """
     node, first = item >> 6, item & 63
-    start = nodes[node, START]
-    odd = nodes[node, ODD] ^ bit(first)
-    size = next_after(start, first, n_rows if node == 65 * n_rows else 64) - first
-    single = np.uint64(0)
-    if pieces == 2:
-        # By far the most frequent case, without a branch.
-        left = np.uint64(heard[at])
-        at += 1
-        half = size >> 1
-        middle = bit(first + half)
-        pair = (left << np.uint64(first)) | ((ONE ^ left) << np.uint64(first + half))
-        single = (bit(first) if half == 1 else np.uint64(0)) | (
-            middle if size - half == 1 else np.uint64(0)
-        )
-        start |= middle
-    else:
-        n = min(pieces, size)
-        rest: Int = np.int64(1)
-        pair = np.uint64(0)
-        a = first
-        for i in range(1, n + 1):
-            end = first + size * i // n
-            answer = rest
-            if i < n:
-                answer = np.int64(heard[at])
-                at += 1
-                rest ^= answer
-            start |= bit(a)
-            pair |= np.uint64(answer) << np.uint64(a)
-            if end - a == 1:
-                single |= bit(a)
-            a = end
-    found = pair & single
-    odd |= pair ^ found
-    nodes[node, START] = start
-    nodes[node, ODD] = odd
-    if not odd:
-        mark(nodes, n_rows, node)
-    if node < 64 * n_rows:
-        return at, found
+    start = field(nodes, node, START)
+    size = leaf_size(n_rows, node, first, start)
+    half = size >> 1
+    middle = first + half
+    right = 1 - left
+    # Products, because nobody can predict this branch.
+    rest = first + right * half
+    put_field(nodes, node, START, start | bit(middle))
+    odd = field(nodes, node, ODD) ^ bit(first)
+    item += rest - first
+    if half > 1:
+        put_field(nodes, node, ODD, odd | bit(rest))
+        return item, half + right * (size & 1)
+    # Two units or three, so one or two of the pieces are single units.
     below = 64 * n_rows if node == 65 * n_rows else 64 * (node - 64 * n_rows)
+    if node >= 64 * n_rows:
+        put_field(nodes, below + first, START, ONE)
+        put_field(nodes, below + first, ODD, np.uint64(left))
+        if size == 2:
+            put_field(nodes, below + middle, START, ONE)
+            put_field(nodes, below + middle, ODD, np.uint64(right))
+    if size == 3 and right:
+        put_field(nodes, node, ODD, odd | bit(rest))
+        return item, 2
+    put_field(nodes, node, ODD, odd)
+    if not odd:
+        mark(nodes, n_rows, node, 0)
+    if node < 64 * n_rows:
+        return item, 1
+    mark(nodes, n_rows, below + rest, 1)
+    return 64 * (below + rest), 64
+
+
+@called
+def cut(
+    nodes: U64,
+    n_rows: Int,
+    item: Int,
+    pieces: Int,
+    heard: U8,
+    at: Int,
+    errors: U32,
+    n_found: Int,
+) -> tuple[Int, Int, Int]:
+    """Cut a leaf in up to `pieces` by the answers; errors that are located go to `errors`.
+
+    Returns the place read to, the least of the odd leaves that are made of it, or -1 if they and
+    the leaf are not odd together any more, and the number of errors.
+    """
+    node, first = item >> 6, item & 63
+    start = field(nodes, node, START)
+    size = leaf_size(n_rows, node, first, start)
+    n = min(pieces, size)
+    rest: Int = np.int64(1)
+    pair, single = np.uint64(0), np.uint64(0)
+    a = first
+    for i in range(1, n + 1):
+        end = first + share(size, i, n)
+        answer = rest
+        if i < n:
+            answer = element(heard, at)
+            at += 1
+            rest ^= answer
+        start |= bit(a)
+        pair |= np.uint64(answer) << np.uint64(a)
+        if end - a == 1:
+            single |= bit(a)
+        a = end
+    settled = pair & single
+    pair ^= settled
+    odd = field(nodes, node, ODD) ^ bit(first) | pair
+    put_field(nodes, node, START, start)
+    put_field(nodes, node, ODD, odd)
+    if not odd:
+        mark(nodes, n_rows, node, 0)
+    item += lowest(pair) - first
+    if node < 64 * n_rows:
+        if popcount(settled) & 1:
+            item = -1
+        while settled:
+            put_element(errors, n_found, 64 * node + lowest(settled))
+            n_found += 1
+            settled &= settled - ONE
+        return at, item, n_found
+    below = 64 * n_rows if node == 65 * n_rows else 64 * (node - 64 * n_rows)
+    if settled:
+        item = 64 * (below + lowest(settled))
     while single:
         unit = lowest(single)
         single &= single - ONE
-        nodes[below + unit, START] = ONE
-        nodes[below + unit, ODD] = (found >> np.uint64(unit)) & ONE
-        if (found >> np.uint64(unit)) & ONE:
-            mark(nodes, n_rows, below + unit)
-    return at, np.uint64(0)
+        put_field(nodes, below + unit, START, ONE)
+        put_field(nodes, below + unit, ODD, (settled >> np.uint64(unit)) & ONE)
+        if (settled >> np.uint64(unit)) & ONE:
+            mark(nodes, n_rows, below + unit, 1)
+    return at, item, n_found
+
+
+@called
+def search(
+    nodes: U64,
+    n_rows: Int,
+    cuts: U64,
+    items: U32,
+    n: Int,
+    pieces: Int,
+    heard: U8,
+    read: Int,
+    out: U8,
+    at: Int,
+    errors: U32,
+) -> tuple[Int, Int, Int, bool]:
+    """Cut the n leaves in `items` by the answers, and keep there what `choose` would write.
+
+    What is cut was the least odd leaf of its block, so the least odd piece of it is, too. While
+    leaves are halved, the next questions, to halve the halves, are written out in passing; errors
+    that are located lie in none of them. Places of errors go to `errors`.
+
+    Returns the place read to, the number of blocks that are still odd, the number of errors, and
+    whether the items are still in order.
+    """
+    level = np.int64(cuts[0])
+    n_left: Int = np.int64(0)
+    n_found: Int = np.int64(0)
+    last: Int = np.int64(0)
+    in_order = True
+    for j in range(n):
+        item = element(items, j)
+        prefetch(nodes, element(items, min(j + AHEAD, n - 1)) >> 6)
+        if pieces == 2:
+            after, size = halve(nodes, n_rows, item, element(heard, read))
+            read += 1
+            if size > 1:
+                key = field(nodes, after >> 6, KEY)
+                put_element(out, at + n_left, span(key, after & 63, size >> 1))
+            else:
+                put_element(errors, n_found, after)
+                n_found += 1
+                after = -1
+        else:
+            read, after, n_found = cut(nodes, n_rows, item, pieces, heard, read, errors, n_found)
+        if after < 0:
+            if level:
+                flip_block(nodes, n_rows, cuts, item)
+            continue
+        if after < last:
+            in_order = False
+        last = after
+        put_element(items, n_left, after)
+        n_left += 1
+    return read, n_left, n_found, in_order
 
 
 @inlined
 def flip(nodes: U64, n_rows: Int, place: Int) -> bool:
     """Invert the leaf that holds the bit at `place`; false if the leaf is that bit alone."""
     node, inside = place >> 6, place & 63
-    if not nodes[node, START]:
+    if not field(nodes, node, START):
         inside = node & 63
         node = 64 * n_rows + (node >> 6)
-        if not nodes[node, START]:
+        if not field(nodes, node, START):
             inside = node - 64 * n_rows
             node = 65 * n_rows
-    start = nodes[node, START]
+    start = field(nodes, node, START)
     first = highest(up_to(start, inside))
     if node < 64 * n_rows and first == inside and next_after(start, first, 64) == first + 1:
         return False
-    nodes[node, ODD] ^= bit(first)
-    mark(nodes, n_rows, node)
+    odd = flip_field(nodes, node, ODD, bit(first))
+    mark(nodes, n_rows, node, np.int64(odd != 0))
     return True
 
 
@@ -293,18 +406,17 @@ def flip_block(nodes: U64, n_rows: Int, cuts: U64, place: Int) -> Int:
     if level == 0:
         cut = cuts[1 + ((place >> 6) & 1)]
         inside = place & 63
-        block = up_to(nodes[place >> 6, ODD], next_after(cut, inside, 64) - 1)
+        block = up_to(field(nodes, place >> 6, ODD), next_after(cut, inside, 64) - 1)
         return 2 * (popcount(from_on(block, highest(up_to(cut, inside)))) & 1) - 1
     row = place >> 12
     where = 65 * n_rows + 2 + (row if level == 1 else 0)
     first = bit(highest(up_to(cut, (place >> 6) & 63 if level == 1 else row)))
-    nodes[where, BLOCKS] ^= first
-    return 1 if nodes[where, BLOCKS] & first else -1
+    return 1 if flip_field(nodes, where, BLOCKS, first) & first else -1
 
 
 @inlined
 def turn(nodes: U64, n_rows: Int, place: Int) -> None:
     """Invert one of the own bits."""
-    nodes[place >> 6, KEY] ^= bit(place & 63)
-    nodes[64 * n_rows + (place >> 12), KEY] ^= bit((place >> 6) & 63)
-    nodes[65 * n_rows, KEY] ^= bit(place >> 12)
+    flip_field(nodes, place >> 6, KEY, bit(place & 63))
+    flip_field(nodes, 64 * n_rows + (place >> 12), KEY, bit((place >> 6) & 63))
+    flip_field(nodes, 65 * n_rows, KEY, bit(place >> 12))

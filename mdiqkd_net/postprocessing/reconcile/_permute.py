@@ -12,11 +12,17 @@ from typing import Final
 
 import numpy as np
 
+from mdiqkd_net.postprocessing.reconcile._bits import exchange, field, put_field, rotated
 from mdiqkd_net.postprocessing.reconcile._jit import U16, U64, Int, inlined, kernel
 from mdiqkd_net.postprocessing.reconcile._leaves import KEY
 
 GROUP_WORDS: Final = 64
 GROUP_BITS: Final = 64 * GROUP_WORDS
+
+LANES: Final = 8
+"""Blocks that are transposed at a time, one in each lane of vectors."""
+
+_LANES: Final = (0,) * LANES
 
 TAKE, TAKEN, ROTATE, PUT, PUTTEN = range(5)
 """Rows of a table: first order and its inverse, rotations, second order and its inverse."""
@@ -44,45 +50,41 @@ def tables(seed: bytes, label: str, n_words: int) -> U16:
 
 
 @kernel
-def transpose64(block: U64) -> None:
-    """Transpose 64 x 64 bits in place: bit c of word r becomes bit r of word c. Shape (64,)."""
-    width = 32
+def transpose(blocks: U64) -> None:
+    """Transpose LANES blocks of 64 x 64 bits in place: bit c of word r becomes bit r of word c.
+
+    Shape (64 * LANES,): word r of all blocks, one after the other, then word r + 1.
+    """
+    width: Int = np.int64(32)
     mask = np.uint64(0x00000000FFFFFFFF)
     while width:
-        shift = np.uint64(width)
         for start in range(0, 64, 2 * width):
             for r in range(start, start + width):
-                swap = ((block[r] >> shift) ^ block[r + width]) & mask
-                block[r] ^= swap << shift
-                block[r + width] ^= swap
+                exchange(blocks, LANES * r, LANES * (r + width), width, mask, _LANES)
         width >>= 1
         mask ^= mask << np.uint64(width)
 
 
 @kernel
-def permute(
-    source: U64,
-    tables: U16,
-    p: Int,
-    n_words: Int,
-    target: U64,
-    block: U64,
-) -> None:
+def permute(source: U64, tables: U16, p: Int, n_words: Int, target: U64, blocks: U64) -> None:
     """Write the words of `source`, permuted by table p, to `target`.
 
     Shapes: source and target (at least n_words, 4), of which column KEY is read and written;
-    tables (passes, 5, at least n_words).
+    tables (passes, 5, at least n_words); blocks (64 * LANES,), overwritten.
     """
-    for group in range(0, n_words, 64):
-        for row in range(64):
-            word = source[tables[p, TAKE, group + row], KEY]
-            turn = np.uint64(tables[p, ROTATE, group + row])
-            # A shift by 64 is undefined, so the complement is taken modulo 64.
-            back = (np.uint64(64) - turn) & np.uint64(63)
-            block[row] = (word << turn) | (word >> back)
-        transpose64(block)
-        for row in range(64):
-            target[tables[p, PUT, group + row], KEY] = block[row]
+    for first in range(0, n_words, 64 * LANES):
+        n_lanes = min(LANES, (n_words - first) >> 6)
+        for lane in range(n_lanes):
+            for row in range(64):
+                at = first + 64 * lane + row
+                word = field(source, np.int64(tables[p, TAKE, at]), KEY)
+                turned = rotated(word, np.int64(tables[p, ROTATE, at]))
+                blocks[LANES * row + lane] = turned
+        transpose(blocks)
+        for lane in range(n_lanes):
+            for row in range(64):
+                to = np.int64(tables[p, PUT, first + 64 * lane + row])
+                put_field(target, to, KEY, blocks[LANES * row + lane])
 
 
 @inlined

@@ -12,6 +12,7 @@ from mdiqkd_net.postprocessing.reconcile._leaves import COLUMNS, KEY, n_nodes
 from mdiqkd_net.postprocessing.reconcile._permute import (
     GROUP_BITS,
     GROUP_WORDS,
+    LANES,
     random_words,
     tables,
 )
@@ -71,15 +72,16 @@ class Cascade:
         schedule: Schedule | None = None,
     ) -> None:
         check_arguments(bits, qber, seed)
-        self._corrects = corrects
         self._n_bits = bits.size
         n_padded = -(-bits.size // GROUP_BITS) * GROUP_BITS
         # Padding is equal on both sides, so it dilutes the errors.
         plan = schedule or schedule_for(qber * bits.size / n_padded, self.PROFILE)
         self._batch = _prepare(bits, seed, plan)
         most = _most_asked(self._batch)
-        self._buffers = (np.zeros(most, np.uint8), np.zeros(most, np.uint8))
-        self._reply = np.empty(most // 8, np.uint8)
+        packed = np.zeros(most // 8, np.uint8)
+        # Hundreds of rounds make these few lines count, so what never changes is made once.
+        self._arguments = (*self._batch, np.zeros((2, most), np.uint8), packed, corrects)
+        self._packed = packed.data
         self._n_asked = 0
         self._started = False
         self._done = False
@@ -147,12 +149,12 @@ class Cascade:
         if not self._started or self._done:
             state = "the end" if self._done else "no start"
             raise LocalProtocolError(f"receive: found {state}; allowed: between start and end")
-        n_bytes = -(-self._n_asked // 8)
+        n_bytes = (self._n_asked + 7) >> 3
         if len(payload) != n_bytes:
             raise RemoteProtocolError(
                 f"cascade payload: found {len(payload)} bytes; allowed: {n_bytes}"
             )
-        if payload[-1] & ((1 << 8 * n_bytes - self._n_asked) - 1):
+        if payload[-1] & ((1 << (-self._n_asked & 7)) - 1):
             raise RemoteProtocolError(
                 f"cascade payload: found bits set behind the {self._n_asked} parities; "
                 "allowed: zeros"
@@ -165,21 +167,15 @@ class Cascade:
         wipe(self._batch.nodes, self._batch.spare, self._batch.errors)
 
     def _advance(self, payload: bytes) -> bytes | None:
-        n_next = _kernels.advance(
-            *self._batch,
-            *self._buffers,
-            self._n_asked,
-            np.frombuffer(payload, np.uint8),
-            self._reply,
-            self._corrects,
-        )
+        self._packed[: len(payload)] = payload
+        n_next = _kernels.advance(*self._arguments, self._n_asked)
         if n_next == 0 or self._rounds == MAX_ROUNDS:
             self._done = True
             self._check_leak(n_next)
             return None
         self._n_asked = n_next
         self._leak_bits += n_next
-        return self._reply[: -(-n_next // 8)].tobytes()
+        return self._packed[: (n_next + 7) >> 3].tobytes()
 
     def _check_leak(self, n_unsent: int) -> None:
         counted = int(self._batch.group[:, _kernels.N_ASKED].sum()) - n_unsent
@@ -199,14 +195,14 @@ class _Batch(NamedTuple):
     nodes: NDArray[np.uint64]
     record: NDArray[np.int64]
     group: NDArray[np.int64]
-    items: NDArray[np.int32]
+    items: NDArray[np.uint32]
     tables: NDArray[np.uint16]
     cuts: NDArray[np.uint64]
     masks: NDArray[np.uint64]
     budget: int
     hurry: int
     spare: NDArray[np.uint64]
-    errors: NDArray[np.int32]
+    errors: NDArray[np.uint32]
 
 
 def _prepare(bits: NDArray[np.uint8], seed: bytes, schedule: Schedule) -> _Batch:
@@ -249,14 +245,14 @@ def _prepare(bits: NDArray[np.uint8], seed: bytes, schedule: Schedule) -> _Batch
         nodes=nodes,
         record=record,
         group=group,
-        items=np.zeros((n_frames, 1 + max(_n_blocks(row, most) for row in cuts[0])), np.int32),
+        items=np.zeros((n_frames, 1 + max(_n_blocks(row, most) for row in cuts[0])), np.uint32),
         tables=table,
         cuts=cuts,
         masks=random_words(seed, "checks", N_CHECKS * most).reshape(most, N_CHECKS),
         budget=schedule.budget,
         hurry=schedule.hurry,
-        spare=np.zeros(64, np.uint64),
-        errors=np.zeros(most * 64, np.int32),
+        spare=np.zeros(64 * LANES, np.uint64),
+        errors=np.zeros(most * 64, np.uint32),
     )
 
 

@@ -82,6 +82,25 @@ def check_pass(errors, key, nodes, n_rows, cuts):
     return n_odd
 
 
+def first_odd_leaves(nodes, n_rows, cuts):
+    """The least item of each odd block, rising: 64 x node + first unit, words before rows."""
+    found = {}
+    level = int(cuts[0])
+    for node in range(65 * n_rows + 1):
+        for first in places(nodes[node, ODD]):
+            if node < 64 * n_rows:
+                bit = 64 * node + first
+            elif node < 65 * n_rows:
+                bit = 4096 * (node - 64 * n_rows) + 64 * first
+            else:
+                bit = 4096 * first
+            unit = bit >> 6 * level
+            own = unit >> 6
+            starts = [start for start in places(cuts[1 + own % 2]) if start <= unit & 63]
+            found.setdefault((own, starts[-1]), []).append(64 * node + first)
+    return sorted(min(items) for items in found.values() if len(items) % 2)
+
+
 @pytest.mark.parametrize(
     "schedule",
     [
@@ -125,6 +144,11 @@ def test_what_is_known_is_true_after_every_round(schedule, monkeypatch):
                         cuts[p],
                     )
                     assert record[_kernels.N_ODD + p] == n_odd
+            if record[_kernels.PHASE] == _kernels.SEARCH:
+                p = int(record[_kernels.ACTIVE_PASS])
+                leaves = first_odd_leaves(a._batch.nodes[f, p], n_words // 64, cuts[p])
+                assert a._batch.items[f, : len(leaves)].tolist() == leaves
+                assert record[_kernels.N_ODD + p] == len(leaves)
 
     run(a, b, after_round=check)
     assert _kernels.SEARCH in seen

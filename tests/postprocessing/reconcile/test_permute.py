@@ -5,12 +5,13 @@ from hypothesis import strategies as st
 
 from mdiqkd_net.postprocessing.reconcile._leaves import KEY
 from mdiqkd_net.postprocessing.reconcile._permute import (
+    LANES,
     backward,
     forward,
     permute,
     random_words,
     tables,
-    transpose64,
+    transpose,
 )
 
 SEED = bytes(range(32))
@@ -20,19 +21,20 @@ def unpack(words: np.ndarray) -> np.ndarray:
     return np.unpackbits(words.astype("<u8").view(np.uint8), bitorder="little")
 
 
-def test_transpose_is_a_matrix_transpose():
-    block = np.random.default_rng(1).integers(0, 2**64, 64, dtype=np.uint64)
-    before = unpack(block).reshape(64, 64)
-    transpose64(block)
-    assert np.array_equal(unpack(block).reshape(64, 64), before.T)
+def test_transpose_is_a_matrix_transpose_of_every_block():
+    blocks = np.random.default_rng(1).integers(0, 2**64, 64 * LANES, dtype=np.uint64)
+    before = [unpack(blocks[lane::LANES]).reshape(64, 64) for lane in range(LANES)]
+    transpose(blocks)
+    for lane, block in enumerate(before):
+        assert np.array_equal(unpack(blocks[lane::LANES]).reshape(64, 64), block.T)
 
 
-@pytest.mark.parametrize("n_words", [64, 128, 960, 1024])
+@pytest.mark.parametrize("n_words", [64, 128, 576, 960, 1024])
 def test_permutation_moves_each_bit_to_where_forward_says(n_words):
     table = tables(SEED, "pass 1", n_words)[np.newaxis]
     source = np.random.default_rng(n_words).integers(0, 2**64, (n_words, 4), dtype=np.uint64)
     target = np.zeros((n_words, 4), np.uint64)
-    permute(source, table, 0, n_words, target, np.zeros(64, np.uint64))
+    permute(source, table, 0, n_words, target, np.zeros(64 * LANES, np.uint64))
     # The oracle applies the definition in the docstring to single bits.
     take, _, rotate, put, _ = table[0]
     rows = unpack(source[take, KEY]).reshape(n_words, 64)
