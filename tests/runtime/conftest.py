@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 from listening import SOON, Server
+from node_site import tls_of
 
 from mdiqkd_net.keys.pads import create_pads
 from mdiqkd_net.keys.pki import create_authority, issue
 from mdiqkd_net.protocol.handshake import Expected
-from mdiqkd_net.runtime.config import Tls
 from mdiqkd_net.runtime.world import RealWorld
 
 
@@ -33,14 +33,6 @@ def foreign_pki(tmp_path_factory) -> Path:
 def pads(tmp_path) -> dict[str, Path]:
     files = create_pads(tmp_path, "alice", "bob", 64)
     return dict(zip(("alice", "bob"), files, strict=True))
-
-
-def tls_of(directory: Path, node: str) -> Tls:
-    return Tls(
-        authority=str(directory / "authority.pem"),
-        certificate=str(directory / f"{node}.pem"),
-        private_key=str(directory / f"{node}.key"),
-    )
 
 
 @pytest.fixture
