@@ -100,7 +100,6 @@ class Site:
                         address=self.address(peer) if peer < name else None,
                     )
                 ],
-                patience_s=5.0,
             )
             for name, peer in (("alice", "bob"), ("bob", "alice"))
         }

@@ -112,7 +112,7 @@ def site(tmp_path, tls, pads):
     made = Site(tmp_path, tls, pads)
     for name in ("alice", "bob"):
         # "auto" goes by round trips, and so by what else runs here
-        made.change(name, reconciler="cascade", patience_s=60.0)
+        made.change(name, reconciler="cascade")
     made.change("alice", listen=f"fd://{made.sockets['alice'].fileno()}")
     (tmp_path / "alice.json").write_bytes(msgspec.json.encode(made.users["alice"]))
     yield made
