@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from dask_here import local_cluster
 
 from mdiqkd_net.cli import main
 
@@ -63,11 +64,8 @@ def test_rows_do_not_depend_on_the_number_of_processes(capsys, link_file, tmp_pa
 
 
 def test_rows_of_a_cluster_are_the_same(capsys, link_file):
-    distributed = pytest.importorskip("distributed", reason="the extra `dask` is not installed")
-    one = sweep(capsys, link_file)
-    with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=2, processes=False, protocol="tcp", dashboard_address=None
-    ) as cluster:
+    with local_cluster(threads_per_worker=2) as cluster:
+        one = sweep(capsys, link_file)
         assert sweep(capsys, link_file, "--scheduler", cluster.scheduler_address) == one
 
 
