@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import trio
 from examples import BOUNDS
-from triangle import RECEIVER, SOURCE, Random
+from memory_users import Random
+from triangle import RECEIVER, SOURCE
 
 from mdiqkd_net.devices import SimulatedReceiver
 from mdiqkd_net.errors import DeviceError, RemoteProtocolError
