@@ -6,33 +6,13 @@ import signal
 import subprocess
 import sys
 
+import link_text
 import pytest
 from dask_here import local_cluster
 
 from mdiqkd_net.cli import main
 
-LINK = """\
-n_pulses = 1000000000000
-eps_sec = 1e-10
-eps_cor = 1e-15
-f_ec = 1.16
-bell_states = ["psi_minus"]
-[receiver]
-efficiency = 0.4
-dark_probability = 1e-7
-misalignment = 0.015
-mode_overlap = 1.0
-""" + "".join(
-    f"""\
-[{user}]
-x = {{ intensity = 0.04, probability = 0.13 }}
-y = {{ intensity = 0.16, probability = 0.024 }}
-z = {{ intensity = 0.5, probability = 0.82 }}
-length_km = 25.0
-attenuation_db_per_km = 0.2
-"""
-    for user in ("alice", "bob")
-)
+LINK = link_text.LINK.replace(', "psi_plus"', "")
 SWEEP = ("--sweep", "length_km=0:100:25")
 
 
