@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from memory_users import MemoryPads, Random, User
+from msgspec.structs import replace
 
 from mdiqkd_net.devices import SimulatedReceiver
 from mdiqkd_net.errors import AuthenticationError, ProtocolError, WireError
@@ -25,8 +26,8 @@ from mdiqkd_net.protocol.correspondence import Correspondence
 from mdiqkd_net.protocol.endpoint import PairPlan
 from mdiqkd_net.protocol.handshake import greet
 from mdiqkd_net.protocol.relay import Relay
-from mdiqkd_net.wire.codec import CAPS, encode
-from mdiqkd_net.wire.frames import Frame, FrameReader, Sequencer
+from mdiqkd_net.wire.codec import CAPS, decode, encode
+from mdiqkd_net.wire.frames import HEADER, Frame, FrameReader, Sequencer
 from mdiqkd_net.wire.messages import Message
 
 SOURCE = Source(
@@ -42,6 +43,19 @@ TRANSMITTANCE = 0.7
 RELAY_KEY = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"relay").digest())
 
 Tamper = Callable[[str, str, Frame], Frame | None]
+
+
+def with_message(frame: Frame, message: Message) -> Frame:
+    """The frame with another message in it, as somebody who has broken TLS could send it."""
+    body = encode(message)
+    _, *rest = HEADER.unpack_from(frame.raw)
+    raw = HEADER.pack(len(body), *rest) + body
+    return Frame(frame.kind, frame.stream, frame.seq, frame.ack, raw)
+
+
+def rewritten(frame: Frame, **fields: object) -> Frame:
+    """The frame with fields of its message changed."""
+    return with_message(frame, replace(decode(frame), **fields))
 
 
 class _Wire:
