@@ -75,7 +75,8 @@ class Link:
         self._limits = limits
         self.sequencer = Sequencer()
         self._correspondence = correspondence
-        self._hellos: tuple[Hello, Hello, int] | None = None
+        self._hellos: tuple[Hello, Hello] | None = None
+        self._meeting = correspondence.n_meetings
         self._reader = FrameReader(CAPS, first=(Hello.TYPE, Error.TYPE))
         self._arrived: deque[Frame] = deque()
         self._waited_s = 0.0
@@ -138,7 +139,8 @@ class Link:
         assert self._hellos is not None  # noqa: S101  # `greet` comes first
         if self._is_closed:
             raise self._lost()
-        kept, frames = self._correspondence.meet(*self._hellos)
+        kept, frames = self._correspondence.meet(*self._hellos, self._meeting)
+        self._meeting = self._correspondence.n_meetings
         for frame in frames:
             self.send(frame.raw)
         return kept
@@ -219,8 +221,12 @@ class Link:
         await self.close()
 
     def break_off(self) -> None:
-        """Go on with nothing of what was: the other side broke the protocol."""
-        self._correspondence.break_off()
+        """Go on with nothing of what was: the other side broke the protocol.
+
+        Unless another connection was taken up after this one: what goes on is that one's.
+        """
+        if self._meeting == self._correspondence.n_meetings:
+            self._correspondence.break_off()
 
     async def close(self) -> None:
         """Close at once; what is queued is lost."""
@@ -238,7 +244,6 @@ class Link:
             RemoteProtocolError: The peer is not who it should be.
             WireError: Not a Hello.
         """
-        n_meetings = self._correspondence.n_meetings
         ours = greet(node, role, entropy, self._correspondence)
         raw = self.sequencer.seal(ours.TYPE, encode(ours)).raw
         self.n_bytes += len(raw)
@@ -253,7 +258,7 @@ class Link:
                 refusal = self.sequencer.seal(Error.TYPE, encode(Error(code=error.abort_code)))
                 await self._stream.send_all(refusal.raw)
             raise
-        self._hellos = ours, theirs, n_meetings
+        self._hellos = ours, theirs
 
     async def turn_away(self, code: int) -> None:
         """Tell the peer why it is refused, and close; in place of `write` and `next_frame`."""
