@@ -168,6 +168,7 @@ class Pair:
                 analysis=analysis,
             ),
             qber_hint=config.qber_hint,
+            session_events=config.limits.session_events,
         )
         records = PeerRecords(store, peer.node)
         self._core = Endpoint(
