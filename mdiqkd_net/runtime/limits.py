@@ -13,7 +13,6 @@ from mdiqkd_net.protocol.announcing import MAX_ANNOUNCED
 QUOTA: Final = 0x0401
 BUSY: Final = 0x0402
 
-
 MAX_ADDRESSES: Final = 4096
 """Addresses whose failures are remembered."""
 
