@@ -4,6 +4,7 @@ import signal
 from pathlib import Path
 
 import trio
+from live_site import WAIT_S
 
 from mdiqkd_net.runtime.node import EXIT_DEVICE
 
@@ -13,10 +14,14 @@ FEW_PADS = 512
 
 
 async def killed_at(site, user, point, visit):
-    """A user kills itself at a visit of a crash point, and is started again."""
+    """A user kills itself at a visit of a crash point, and is started again.
+
+    A lease lasts for seven blocks, so the third visit of a point that has to do with leases takes
+    as long as twenty keys.
+    """
     await site.kill(user)
     await site.start(user, crash_at=f"{point}:{visit}")
-    assert await site.nodes[user].ended() == -signal.SIGKILL
+    assert await site.nodes[user].ended(WAIT_S) == -signal.SIGKILL
     site.books.check()
     await site.start(user)
     return await site.new_key()
@@ -52,7 +57,7 @@ async def disk_full(site, user, n_pages):
     files = [f for f in (store, Path(f"{store}-wal"), site.pad_path(user)) if f.exists()]
     used_bytes = max(file.stat().st_size for file in files)
     await site.start(user, limit_bytes=used_bytes + n_pages * PAGE_BYTES)
-    assert await site.nodes[user].ended() == EXIT_DEVICE
+    assert await site.nodes[user].ended(WAIT_S) == EXIT_DEVICE
     await site.nodes[user].wait_for("error", since=since)
     site.books.check()
     await site.start(user)

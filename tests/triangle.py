@@ -22,6 +22,7 @@ from mdiqkd_net.physics.encodings import light_table
 from mdiqkd_net.postprocessing.processor import HERE, Processor
 from mdiqkd_net.protocol import effects as fx
 from mdiqkd_net.protocol.agreement import Agreement
+from mdiqkd_net.protocol.announcing import MAX_ANNOUNCED
 from mdiqkd_net.protocol.correspondence import Correspondence
 from mdiqkd_net.protocol.endpoint import PairPlan
 from mdiqkd_net.protocol.handshake import greet
@@ -88,6 +89,7 @@ class Triangle:
         round_trip_s: float = 0.0,
         receiver: ReceiverParams = RECEIVER,
         processor: Processor = HERE,
+        session_events: int = MAX_ANNOUNCED,
     ) -> None:
         self.random = Random(seed)
         self.tamper = tamper or (lambda _source, _target, frame: frame)
@@ -120,6 +122,7 @@ class Triangle:
                 blocks=blocks,
                 agreement=agreement,
                 qber_hint=0.02,
+                session_events=session_events,
             )
             pads = MemoryPads(pad_seeds[name == "bob"], name == "alice")
             self.users[name] = User(name, plan, pads, self.random, processor)

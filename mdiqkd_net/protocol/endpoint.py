@@ -8,7 +8,7 @@ from mdiqkd_net.errors import AuthenticationError, RemoteProtocolError
 from mdiqkd_net.monitoring.public import End
 from mdiqkd_net.postprocessing.processor import HERE, Processor
 from mdiqkd_net.protocol.agreement import Agreement
-from mdiqkd_net.protocol.announcing import AnnouncementLog
+from mdiqkd_net.protocol.announcing import MAX_ANNOUNCED, AnnouncementLog
 from mdiqkd_net.protocol.block import Block
 from mdiqkd_net.protocol.commit import OFFERED, Phase
 from mdiqkd_net.protocol.committing import Commits, Records
@@ -60,6 +60,7 @@ class PairPlan:
         blocks: How many blocks; 0 is without end.
         agreement: What both must hold in common.
         qber_hint: Z error rate to reconcile the first block with.
+        session_events: Events of a session that there is memory for.
     """
 
     node: str
@@ -68,6 +69,7 @@ class PairPlan:
     blocks: int
     agreement: Agreement
     qber_hint: float
+    session_events: int = MAX_ANNOUNCED
 
 
 class Endpoint:
@@ -371,7 +373,11 @@ class Endpoint:
         source = self._plan.agreement.prepared_source
         try:
             log = AnnouncementLog(
-                ready.session, ready.relay_key, ready.n_pulses, ready.segment_pulses
+                ready.session,
+                ready.relay_key,
+                ready.n_pulses,
+                ready.segment_pulses,
+                self._plan.session_events,
             )
         except ValueError:
             raise RemoteProtocolError("PairReady: the relay's key is no Ed25519 key") from None
