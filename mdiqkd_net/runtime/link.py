@@ -289,6 +289,8 @@ class Link:
                 f"{allowed_s:g} s; allowed: all of it",
                 LINK_LOST,
             ) from None
+        except NotTrustedError as error:  # who is dialed says so only now, by TLS 1.3
+            raise RemoteProtocolError(f"{self._lost()}: {error}", LINK_LOST) from None
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise self._lost() from None
         finally:
