@@ -38,8 +38,6 @@ NUMBERS = {  # AUDIT_ARCH, seccomp itself, and the calls, by the kernel's tables
 """sync: fsync, fdatasync; write: pwrite64, pwritev, pwritev2; read: pread64, preadv, preadv2. The
 store and the pad file use no others, and nothing else uses these."""
 
-CALLS = ("sync", "write", "read")
-
 _LOAD, _EQUALS, _RETURN = 0x20, 0x15, 0x06
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _NO_NEW_PRIVILEGES, _SET_FILTER, _ALL_THREADS = 38, 1, 1
