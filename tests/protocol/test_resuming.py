@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import msgspec
 import pytest
-from triangle import MemoryPads, Triangle
+from memory_users import MemoryPads
+from triangle import Triangle
 
 from mdiqkd_net.estimation.analysis import Analysis
 from mdiqkd_net.protocol import leases
