@@ -122,6 +122,9 @@ class MemoryStore:
         if effect.phase is Phase.ABORTED:
             self.values.pop(effect.block_id, None)
 
+    def forget_words(self) -> None:
+        self.records = {name: replace(r, said=b"") for name, r in self.records.items()}
+
     @property
     def offered(self) -> dict[bytes, bytes]:
         return {

@@ -1,7 +1,7 @@
 """One user's side of one pair: blocks, one after another, over connections that come and go."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from mdiqkd_net.errors import AuthenticationError, RemoteProtocolError
@@ -115,6 +115,7 @@ class Endpoint:
         self._asks = False
         self._asks_pads = False
         self._lacks_pads = False
+        self._unanswered: list[bytes] = []
         self._block: Block | None = None
         self._waiting: tuple[Frame, BlockOpen] | None = None
         self._over: deque[bytes] = deque(maxlen=MAX_STREAMS)
@@ -156,6 +157,7 @@ class Endpoint:
             kept: Whether both sides go on where the last one broke off.
         """
         self._asks_pads = False
+        self._unanswered = []
         effects: list[Effect] = []
         if not kept:
             self._waiting = None
@@ -245,8 +247,7 @@ class Endpoint:
             case Resume(blocks=blocks, next_block=next_block):
                 self._numbers.hear(next_block)
                 self._has_met = True
-                effects = self._commits.listed(blocks, self._ripening)
-                return [*effects, *self.handouts.linked(), *self.request()]
+                return [*self._answer(blocks), *self.handouts.linked(), *self.request()]
             case PadLeaseRequest(high_water=high_water):
                 self._grants.admit(self._now_s())
                 base, count = self._pads.grant(high_water)
@@ -264,11 +265,24 @@ class Endpoint:
         self._pads.accept_lease(base, count)
         # Who lacked a pad to answer with asks to be told once more.
         again, self._lacks_pads = self._lacks_pads, False
+        blocks = self._unanswered
         left = self._pads.lease_left
-        if left == 0 or (left < PADS_PER_BLOCK and not again):
+        if left == 0 or (left < PADS_PER_BLOCK and not again and not blocks):
             peer = self._plan.peer
             return [Latch(f"the pads for {peer} are used up; `mdiqkd pki` makes new ones")]
-        return [*([self._resume()] if again else []), *self.request()]
+        answers = self._answer(blocks)
+        return [*answers, *([self._resume()] if again else []), *self.request()]
+
+    def _answer(self, blocks: Iterable[bytes]) -> list[Effect]:
+        """What we say of blocks that the peer has listed; where that takes a pad, once there is."""
+        effects: list[Effect] = []
+        self._unanswered = []
+        for block_id in dict.fromkeys(blocks):
+            if self._commits.lacks_words(block_id) and not self._can_answer(block_id):
+                self._unanswered.append(block_id)
+            else:
+                effects += self._commits.listed([block_id], self._ripening)
+        return [*effects, *(self._ask_for_pads() if self._unanswered else [])]
 
     @property
     def _ripening(self) -> bytes | None:

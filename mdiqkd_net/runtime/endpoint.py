@@ -168,11 +168,15 @@ class EndpointNode:
             )
             relay = RelayLink(self._pairs, self._world.entropy, self._telemetry.emit)
             for peer in config.peers:
-                pads = PadFile.open(self._base / peer.pads, config.node, peer.node, leased=True)
+                pads = stack.enter_context(
+                    PadFile.open(self._base / peer.pads, config.node, peer.node, leased=True)
+                )
+                if pads.high_water == 0:  # new ones: nobody could check what was said under others
+                    await self._world.in_thread(store.forget_words, peer.node)
                 self._pairs[peer.node] = Pair(
                     config=config,
                     peer=peer,
-                    pads=stack.enter_context(pads),
+                    pads=pads,
                     store=store,
                     relay=relay,
                     transmitter=self._transmitter,

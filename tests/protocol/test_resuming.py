@@ -1,7 +1,10 @@
 """Connections cut at every frame, users killed at every frame: no half key, and nothing lost."""
 
+from dataclasses import replace
+
 import msgspec
 import pytest
+from memory_users import MemoryPads
 from triangle import Triangle
 
 from mdiqkd_net.estimation.analysis import Analysis
@@ -97,6 +100,44 @@ def test_a_restart_ends_a_block_that_is_not_prepared_and_no_other(sort, victims)
         assert len(ended.alice.keys) >= 1
     for user in (ended.alice, ended.bob):
         assert user.pads.n_sent <= 2 * len(user.store.records) + 1
+
+
+@pytest.mark.parametrize("said", [m.Prepare, m.Vote, m.Commit, m.Committed])
+@pytest.mark.parametrize("victims", [("alice", "bob"), ("bob", "alice")], ids="+".join)
+def test_new_pads_find_blocks_in_doubt_and_settle_them(said, victims):
+    """What was said under pads that nobody has any more is tagged anew, once there is a lease."""
+    sort = next(frame for frame in FRAMES if frame[2] == said.TYPE)
+
+    def replace_pads(net):
+        for victim in victims:
+            user = net.users[victim]
+            user.pads = MemoryPads(77, lower=victim == "alice")
+            user.store.forget_words()
+            net.restart(victim)
+
+    ended = disturbed(sort, replace_pads)
+    phases = [{r.phase for r in user.store.records.values()} for user in (ended.alice, ended.bob)]
+    if said is m.Prepare:  # the participant never knew of the block
+        assert phases == [{Phase.ABORTED, Phase.CONFIRMED}, {Phase.COMMITTED}]
+    else:
+        assert phases == [{Phase.CONFIRMED}, {Phase.COMMITTED}]
+        assert len(ended.alice.keys) == 2
+    assert ended.alice.error is ended.bob.error is None
+
+
+def test_an_abort_that_was_never_said_waits_for_a_pad():
+    """A coordinator that has given a block up is asked for its word before it has a lease."""
+    net = network()
+    net.tamper = At(("bob", "alice", m.Vote.TYPE), lambda: net.cut("alice", "bob"), lose=True)
+    net.run()
+    ((block_id, record),) = net.alice.store.records.items()
+    net.alice.store.records[block_id] = replace(record, phase=Phase.ABORTED)
+    net.restart("alice")
+    net.connect("alice", "bob")
+    net.pump()
+    assert net.bob.store.records[block_id].phase is Phase.ABORTED
+    assert net.alice.store.records[block_id].said
+    assert (net.alice.error, net.bob.error) == (None, None)
 
 
 def test_a_hundred_reconnects_spend_no_pad():
