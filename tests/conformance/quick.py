@@ -10,10 +10,10 @@ from random import Random
 
 import trio
 import trio.testing
+from conformance import networks
 from conformance.networks import (
     CrashError,
     Sink,
-    endpoint_config,
     keep_running,
     relay_config,
     suppress_group,
@@ -24,6 +24,7 @@ from mdiqkd_net.conformance.endpoint.harness import EndpointHarness, PairSetting
 from mdiqkd_net.conformance.identity import Identity
 from mdiqkd_net.conformance.relay import RELAY_CASES
 from mdiqkd_net.conformance.relay.harness import RelayHarness
+from mdiqkd_net.keys.pads import pad_path
 from mdiqkd_net.protocol.agreement import Agreement
 from mdiqkd_net.protocol.endpoint import PairPlan
 from mdiqkd_net.runtime import charles
@@ -136,11 +137,11 @@ def new_net():
     return Net(Random("net"), lambda _end, _data: None)
 
 
-def pair_settings(directory):
+def pair_settings(directory, node, peer):
     plan = PairPlan(
-        node="bob",
-        peer="alice",
-        n_pulses=KEY_PULSES,
+        node=peer,
+        peer=node,
+        n_pulses=networks.MAX_PULSES,
         blocks=0,
         agreement=Agreement(
             source=SOURCE,
@@ -150,8 +151,14 @@ def pair_settings(directory):
         ),
         qber_hint=QBER_HINT,
     )
-    pads = directory / "alice--bob.bob.pads"
-    return PairSettings(identity("bob"), "alice:1", "charles:2", plan, pads)
+    return PairSettings(
+        identity(peer),
+        f"{min(node, peer)}:1",
+        "charles:2",
+        plan,
+        pad_path(directory, node, peer, peer),
+        KEY_PULSES,
+    )
 
 
 class QuickEndpointHarness(EndpointHarness):
@@ -159,29 +166,34 @@ class QuickEndpointHarness(EndpointHarness):
         super().__init__("charles:1", identity("charles"), pair=pair)
         self._net = net
 
-    async def start(self):
-        self._listener = self._net.listen("charles", "charles:1", "listen")
-        if self.pair is not None:
-            self._at_fiber = self._net.listen("charles", "charles:2", "light")
-            self.open_pads(self.pair)
+    async def listen(self, address, key):
+        return self._net.listen(address.partition(":")[0], address, key)
 
-    async def _secured(self, end):
+    async def secured(self, tcp, _who):
         with trio.fail_after(self.deadlines.reaction_s):
-            await SimulatedCredentials().secure(end, server_side=True)
-        return Plain(end)
+            await SimulatedCredentials().secure(tcp, server_side=True)
+        return Plain(tcp)
 
     async def connect(self, pair):
         return await dial(self._net, pair.identity.node, pair.address)
 
 
 @asynccontextmanager
-async def endpoint(directory, *, paired=True):
-    """Alice, started again whenever she gives up; the harness that is her relay."""
+async def endpoint(directory, node="alice", peer="bob", *, paired=True):
+    """A user, started again whenever it gives up; the harness that is its relay, and its peer."""
     net = new_net()
-    config = endpoint_config(listen="alice:1", relay="charles:1", light="charles:2", tls=NO_FILES)
+    config = networks.endpoint_config(
+        node,
+        peer,
+        listen=f"{node}:1",
+        peer_listens=f"{peer}:1",
+        relay="charles:1",
+        light="charles:2",
+        tls=NO_FILES,
+    )
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(keep_running, config, directory, QuickWorld(net, "alice"))
-        yield QuickEndpointHarness(net, pair_settings(directory) if paired else None)
+        nursery.start_soon(keep_running, config, directory, QuickWorld(net, node))
+        yield QuickEndpointHarness(net, pair_settings(directory, node, peer) if paired else None)
         nursery.cancel_scope.cancel()
 
 
