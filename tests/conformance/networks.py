@@ -36,6 +36,8 @@ SCALE = 0.3
 HANDSHAKE_S = 6 * SCALE
 FIBER = Fiber(length_km=0.0, attenuation_db_per_km=0.2, insertion_loss_db=1.55)
 N_PULSES = 60_000
+KEY_PULSES = 1_000_000
+"""Of a session that gives a key with next to certainty, and several of them."""
 MAX_PULSES = 1_200_000
 """Of a session: long enough to hold more announcements than a relay has credit for."""
 LIMITS = Limits()

@@ -31,7 +31,6 @@ from mdiqkd_net.runtime import charles
 from mdiqkd_net.runtime.config import Tls
 from mdiqkd_net.simulation.life import SimulatedCredentials, SimulatedEntropy
 from mdiqkd_net.simulation.net import Net
-from mdiqkd_net.simulation.network import N_PULSES as KEY_PULSES
 from mdiqkd_net.simulation.network import QBER_HINT, SECURITY, SOURCE
 from mdiqkd_net.telemetry.events import Telemetry
 
@@ -157,7 +156,7 @@ def pair_settings(directory, node, peer):
         "charles:2",
         plan,
         pad_path(directory, node, peer, peer),
-        KEY_PULSES,
+        networks.KEY_PULSES,
     )
 
 

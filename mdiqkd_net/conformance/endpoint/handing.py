@@ -12,10 +12,11 @@ from typing import Final, TypeVar
 from mdiqkd_net.conformance.cases import Area, Broken, Ending
 from mdiqkd_net.conformance.endpoint.altering import without
 from mdiqkd_net.conformance.endpoint.gate import SHORT
-from mdiqkd_net.conformance.endpoint.harness import PEER, EndpointHarness
+from mdiqkd_net.conformance.endpoint.harness import GREATER, PEER, EndpointHarness
 from mdiqkd_net.conformance.endpoint.pairing import Pairing, pairing
 from mdiqkd_net.wire.messages import (
     BlockKeys,
+    Commit,
     Committed,
     KeyAssign,
     KeyAssigned,
@@ -153,15 +154,13 @@ async def _(h: EndpointHarness) -> None:
         await _not_free(p, [_key(known.block_id, NO_SUCH_KEY + p.user.parity)])
 
 
-@AREA.case(
-    9, "keys of a block whose commit is still open here are refused", "7.3", "13.2", needs=[PEER]
-)
+@AREA.case(9, "keys of a block that is only prepared are refused", "13.2", "13.3", needs=[PEER])
 async def _(h: EndpointHarness) -> None:
     async with pairing(h) as p:
-        p.keep_from_peer(Vote, KeyRefused)  # without a vote nobody says Commit
-        p.alter = without(Committed)
+        p.alter = without(Vote)
+        p.keep_from_peer(Vote, KeyRefused)
         await p.block()
-        block_id = (await p.expect(p.undecided)).block_id
+        block_id = (await p.expect(p.prepared)).block_id
         await _not_free(p, [_key(block_id, p.user.parity)])
 
 
@@ -255,3 +254,16 @@ async def _(h: EndpointHarness) -> None:
         await p.link.tell(KeyRefused(code=NOT_FREE, request=p.rng.randbytes(16)))
         await p.link.tell(KeyBurned(request=p.rng.randbytes(16)))
         await p.open_still()
+
+
+@AREA.case(
+    20, "a coordinator that has committed sets keys aside before it confirms", "13.2",
+    needs=[GREATER],
+)  # fmt: skip
+async def _(h: EndpointHarness) -> None:
+    async with pairing(h) as p:
+        p.keep_from_peer(KeyAssigned)
+        p.alter = without(Committed)
+        await p.block()
+        block_id = (await p.expect(Commit)).block_id
+        await _assigned(p, [_key(block_id, p.user.parity)])

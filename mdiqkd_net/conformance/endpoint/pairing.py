@@ -41,6 +41,7 @@ from mdiqkd_net.wire.messages import (
     PairArmed,
     PairReady,
     PairRequest,
+    Prepare,
     Vote,
 )
 
@@ -157,9 +158,9 @@ class Pairing(Listening):
         return Commit if self.relay.certified < self.user.plan.node else Committed
 
     @property
-    def undecided(self) -> type[Vote | Commit]:
-        """What the node says about a block last before it hands out its keys."""
-        return Vote if self.decided is Committed else Commit
+    def prepared(self) -> type[Prepare | Vote]:
+        """What it says once it has prepared a block."""
+        return Prepare if self.decided is Commit else Vote
 
     async def abort(self) -> None:
         """The peer ends the block at hand."""
