@@ -92,7 +92,9 @@ class Server:
 ALICE = Expected("endpoint", ["alice"])
 
 
-async def dialed(server, credentials, expected=ALICE, node="bob", limits=LIMITS):
+async def dialed(
+    server, credentials, expected=ALICE, node="bob", limits=LIMITS, correspond=strangers
+):
     """A link as `node`, whose writer is the caller's."""
     stream = await sockets.dial(server.address, "test", 5.0)
     return await secure(
@@ -102,7 +104,7 @@ async def dialed(server, credentials, expected=ALICE, node="bob", limits=LIMITS)
         role="endpoint",
         expected=expected,
         entropy=secrets.token_bytes,
-        correspond=strangers,
+        correspond=correspond,
         server_side=False,
         limits=limits,
     )

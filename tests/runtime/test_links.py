@@ -214,3 +214,20 @@ async def test_what_ends_a_link_is_reported(server, credentials):
 def test_a_certificate_names_exactly_one_node(names):
     with pytest.raises(WireError, match="exactly one"):
         tls.certified_node({"subjectAltName": names})
+
+
+async def test_a_connection_breaks_off_only_what_no_newer_one_has_taken_up(server, credentials):
+    own = Correspondence(secrets.token_bytes)
+    links = []
+    for _ in range(2):
+        link = await dialed(server, credentials("bob"), correspond=lambda _: own)
+        link.take_up()
+        links.append(link)
+    epoch = own.epoch
+    older, newer = links
+    older.break_off()
+    assert own.epoch == epoch
+    newer.break_off()
+    assert own.epoch != epoch
+    for link in links:
+        await link.close()

@@ -387,7 +387,7 @@ async def test_a_node_that_comes_back_makes_the_next_key(site, nursery, victim):
 
 def pads_spent(nodes):
     """Pads that were used or given up for sending, and those that the peer granted."""
-    files = [next(iter(node._pairs.values()))._pads for node in nodes]
+    files = [next(iter(node._pairs.values()))._journal._pads for node in nodes]
     return [(pads.high_water, pads.lease_left, pads.remaining_receive) for pads in files]
 
 
