@@ -180,6 +180,7 @@ class User:
     ended: list[str] = field(default_factory=list)
     latched: str = ""
     error: Exception | None = None
+    blamed: str = ""
 
     def __post_init__(self) -> None:
         self.start()
@@ -393,8 +394,7 @@ class Triangle:
 
     def _refuse(self, user: User, source: str, error: ProtocolError | WireError) -> None:
         """A user refuses what came from somewhere, and hears nobody from then on."""
-        del source
-        user.error = error
+        user.error, user.blamed = error, source
         self._perform(user, user.core.abort(str(error)))
 
     def _accept(self, target: str, source: str, frame: Frame, wire: _Wire) -> bool:
@@ -440,6 +440,8 @@ class Triangle:
                     self._perform(user, user.core.go_on())
                 case fx.Latch(reason=reason):
                     user.latched = reason
+                case fx.Refuse(error=error):
+                    self._refuse(user, user.plan.peer, error)
                 case fx.Finished(outcome=outcome):
                     user.ended.append(outcome)
                     self._perform(user, user.core.request())

@@ -5,9 +5,9 @@ from typing import Final
 import msgspec
 
 from mdiqkd_net.conformance.cases import Broken, Ending
-from mdiqkd_net.conformance.endpoint.altering import spoiled
+from mdiqkd_net.conformance.endpoint.altering import as_it_is, instead, spoiled
 from mdiqkd_net.conformance.endpoint.pairing import Pairing
-from mdiqkd_net.wire.messages import Commit, Committed, Vote
+from mdiqkd_net.wire.messages import Commit, Committed, Prepare, Vote
 
 FAILED: Final = 0x0502
 MOST: Final = 8
@@ -36,3 +36,21 @@ async def nothing_after_8_failed_tags(
     await p.link.tell(good)
     await p.silent(answer)
     return Ending(found="it is there, and does not answer")
+
+
+async def nothing_after_8_failed_prepares(p: Pairing) -> Ending:
+    """The same with the tag of `Prepare`, which costs a block each time."""
+    p.alter = instead(Prepare, lambda m: msgspec.structs.replace(m, tag=spoiled(m.tag)))
+    n_failed = 0
+    try:
+        for n_failed in range(1, MOST + 1):
+            await p.block()
+            await p.given_up(n=n_failed)
+            if p.ended:
+                await p.link_up()
+        p.alter = as_it_is
+        await p.block()
+        await p.expect(Vote)
+    except Broken as error:
+        return Ending(found=f"after {n_failed} failed tags: {error}")
+    raise Broken(f"it votes after {MOST} failed tags")

@@ -88,11 +88,11 @@ class Listening:
         if said:
             raise Broken(f"it says {' and '.join(sorted(said))}")
 
-    async def given_up(self, *codes: int) -> Ending:
-        """The node ends the block at hand: it says so, or refuses what its peer said."""
+    async def given_up(self, *codes: int, n: int = 1) -> Ending:
+        """The node ends the n-th block: it says so, or refuses what its peer said."""
 
         def found() -> bool | None:
-            return bool(self.frames(BlockAborted)) or self.ended or None
+            return len(self.frames(BlockAborted)) >= n or self.ended or None
 
         await self.wait(found, "it goes on with the block")
         return await self.refused(*codes) if self.ended else Ending(found="BlockAborted")

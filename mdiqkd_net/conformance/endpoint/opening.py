@@ -5,6 +5,7 @@ from functools import partial
 from typing import Final
 
 import msgspec
+import trio
 
 from mdiqkd_net.conformance.cases import Area, Broken, Ending
 from mdiqkd_net.conformance.endpoint.altering import as_it_is, instead, keeping
@@ -18,6 +19,7 @@ from mdiqkd_net.wire.messages import (
     BlockAborted,
     BlockOpen,
     BlockOpened,
+    Error,
     PairAborted,
     Resume,
 )
@@ -25,6 +27,7 @@ from mdiqkd_net.wire.messages import (
 DIFFERENT: Final = 0x0203
 WRONG_STATE: Final = 0x0301
 OTHER_REASON: Final = 0x0503
+FAR_AHEAD: Final = 2**62
 AREA: Final = Area[EndpointHarness]("CT-EP-O", "Proposal of a block", "L2")
 
 replace = msgspec.structs.replace
@@ -48,11 +51,17 @@ async def _refuses(
 ) -> Ending:
     async with pairing(h) as p:
         p.alter = instead(BlockOpen, change)
-        await p.session(**SHORT)
-        await p.agree()
+        await _told_in_order(p)
         ending = await p.refused(*codes)
         p.never_said(BlockOpened)
         return ending
+
+
+async def _told_in_order(p: Pairing) -> None:
+    """The node hears of the session first, and then of the block: its links race."""
+    await p.session(**SHORT)
+    await p.settled()
+    await p.agree()
 
 
 def _another(agreed: str, one: str, other: str) -> str:
@@ -116,8 +125,7 @@ AREA.add(
 async def _(h: EndpointHarness) -> Ending:
     async with pairing(h) as p:
         p.alter = instead(BlockOpen, lambda m: replace(m, session_digest=bytes(32)))
-        await p.session(**SHORT)
-        await p.agree()
+        await _told_in_order(p)
         ending = await p.given_up(DIFFERENT)
         p.never_said(BlockOpened)
         return ending
@@ -207,3 +215,37 @@ async def _(h: EndpointHarness) -> None:
         await p.settled()
         await p.agree()
         _check_answer(p, await p.expect(BlockOpened))
+
+
+@AREA.case(
+    24,
+    "another budget that waited for the relay's word is the coordinator's fault, not the relay's",
+    "4.3",
+    "6.1",
+    needs=[LESSER],
+)
+async def _(h: EndpointHarness) -> Ending:
+    async with pairing(h) as p:
+        p.alter = instead(BlockOpen, lambda m: replace(m, eps_sec=_next(m.eps_sec)))
+        await p.choose_session(**SHORT)
+        await p.agree()
+        await p.settled()
+        await p.relay.tell(p.ready, HANDLE)
+        ending = await p.refused(DIFFERENT)
+        with trio.move_on_after(h.deadlines.quiet_s):
+            while frame := await p.relay.next():
+                if frame.kind == Error.TYPE:
+                    raise Broken("it refuses the relay")
+        return ending
+
+
+@AREA.case(
+    25, "a proposal whose number leaves none for later ones is refused", "7.4", needs=[LESSER]
+)
+async def _(h: EndpointHarness) -> Ending:
+    proposals: list[BlockOpen] = []
+    async with pairing(h) as p:
+        p.alter = keeping(BlockOpen, proposals)
+        await _told_in_order(p)
+        await p.link.tell(replace(proposals[0], block=FAR_AHEAD), FAR_AHEAD)
+        return await p.refused(WRONG_STATE)

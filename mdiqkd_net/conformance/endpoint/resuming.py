@@ -8,6 +8,7 @@ from mdiqkd_net.conformance.endpoint.harness import GREATER, PEER, EndpointHarne
 from mdiqkd_net.conformance.endpoint.pairing import pairing
 from mdiqkd_net.wire.messages import BlockOpen, CommitUnknown, Resume
 
+WRONG_STATE: Final = 0x0301
 AREA: Final = Area[EndpointHarness]("CT-EP-S", "Resumption", "L2")
 
 
@@ -58,3 +59,12 @@ async def _(h: EndpointHarness) -> None:
         opened = await p.expect(BlockOpen)
         if opened.block < least:
             raise Broken(f"block {opened.block}; its peer's next is {least} at least")
+
+
+@AREA.case(
+    6, "a next block whose number leaves none for later ones is refused", "7.4", needs=[PEER]
+)
+async def _(h: EndpointHarness) -> Ending:
+    async with pairing(h) as p:
+        await p.link.tell(Resume(blocks=[], next_block=2**62))
+        return await p.refused(WRONG_STATE)

@@ -9,7 +9,10 @@ import msgspec
 from mdiqkd_net.conformance.cases import Area, Broken, Ending
 from mdiqkd_net.conformance.endpoint.altering import as_it_is, instead, keeping, spoiled, without
 from mdiqkd_net.conformance.endpoint.gate import SHORT
-from mdiqkd_net.conformance.endpoint.guessing import nothing_after_8_failed_tags
+from mdiqkd_net.conformance.endpoint.guessing import (
+    nothing_after_8_failed_prepares,
+    nothing_after_8_failed_tags,
+)
 from mdiqkd_net.conformance.endpoint.harness import LESSER, EndpointHarness
 from mdiqkd_net.conformance.endpoint.pairing import Pairing, pairing
 from mdiqkd_net.wire.messages import (
@@ -276,3 +279,11 @@ async def _(h: EndpointHarness) -> Ending:
         p.alter = keeping(Commit, commits)
         await p.hear(vote)
         return await nothing_after_8_failed_tags(p, commits[0], Committed)
+
+
+@AREA.case(
+    21, "after 8 Prepare whose tags fail nothing more is voted for", "7.2", "8.2", needs=[LESSER]
+)
+async def _(h: EndpointHarness) -> Ending:
+    async with pairing(h) as p:
+        return await nothing_after_8_failed_prepares(p)
