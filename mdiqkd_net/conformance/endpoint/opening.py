@@ -202,6 +202,7 @@ async def _(h: EndpointHarness) -> None:
         await p.link.send(late)
         await p.settled()
         await p.relay.tell(p.ready, HANDLE)
+        await p.settled()
         await p.agree()
         _check_answer(p, await p.expect(BlockOpened))
 

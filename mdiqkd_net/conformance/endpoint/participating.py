@@ -78,8 +78,10 @@ for _number, _message in enumerate(_TOO_SOON, start=1):
 
 
 async def _refuses(h: EndpointHarness, kind: type[Any], change: Callable[[Any], Any]) -> Ending:
+    changed = instead(kind, change)
     async with pairing(h) as p:
-        p.alter = instead(kind, change)
+        # Without Prepare, which would not fit any more: it is this message that must be refused.
+        p.alter = lambda message: () if isinstance(message, Prepare) else changed(message)
         await p.block()
         ending = await p.refused(WRONG_STATE)
         p.never_said(Vote)
