@@ -66,6 +66,12 @@ class Peer:
         """
         return self._connection.node
 
+    @property
+    def greeting(self) -> Hello:
+        """The node's first message, which has come."""
+        assert self.hello is not None  # noqa: S101  # by the callers
+        return self.hello
+
     async def send(self, raw: bytes) -> None:
         """Send bytes. If the other side has gone, whoever reads will find out."""
         self._log.add("sent", self.label, raw)

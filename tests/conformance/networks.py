@@ -135,6 +135,12 @@ def endpoint_config(node, peer, *, listen, peer_listens, relay, light, tls):
     )
 
 
+def quick_redial(monkeypatch):
+    """Users come back at once after a connection is lost."""
+    monkeypatch.setattr(runtime_endpoint, "MAX_RECONNECT_S", 0.02)
+    monkeypatch.setattr(runtime_endpoint, "RECONNECT_S", 0.02)
+
+
 async def keep_running(config, directory, world):
     """Start the node again whenever it gives up."""
     while True:
@@ -145,8 +151,7 @@ async def keep_running(config, directory, world):
 @asynccontextmanager
 async def endpoint(directory, monkeypatch):
     """Alice, started again whenever she gives up; the harness that is her relay."""
-    monkeypatch.setattr(runtime_endpoint, "MAX_RECONNECT_S", 0.02)
-    monkeypatch.setattr(runtime_endpoint, "RECONNECT_S", 0.02)
+    quick_redial(monkeypatch)
     listening = socket.create_server(("127.0.0.1", 0), backlog=64)
     unlit = socket.socket()  # bound, and never listens: the light is not up yet
     unlit.bind(("127.0.0.1", 0))

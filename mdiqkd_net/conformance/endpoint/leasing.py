@@ -7,6 +7,7 @@ from mdiqkd_net.conformance.endpoint.altering import keeping
 from mdiqkd_net.conformance.endpoint.gate import SHORT
 from mdiqkd_net.conformance.endpoint.harness import PEER, EndpointHarness
 from mdiqkd_net.conformance.endpoint.pairing import pairing
+from mdiqkd_net.protocol.endpoint import PADS_PER_BLOCK
 from mdiqkd_net.wire.messages import PadLease, PadLeaseRequest
 
 WRONG_STATE: Final = 0x0301
@@ -56,8 +57,8 @@ async def _(h: EndpointHarness) -> Ending:
             if requests and requests[-1].high_water:
                 await p.link.tell(PadLease(base=requests[-1].high_water - 1, count=WINDOW))
                 return await p.refused(WRONG_STATE)
-            if requests and n_blocks == 1:  # it has never used a pad, so that no window is too low
-                await p.link.tell(leases[0])
+            if requests and n_blocks == 1:  # it has used none, so that no window is too low
+                await p.link.tell(PadLease(base=leases[0].base, count=PADS_PER_BLOCK + 1))
             await p.block()
             await p.expect(p.decided, n=n_blocks)
             await p.settled()

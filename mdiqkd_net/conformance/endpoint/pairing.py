@@ -149,8 +149,7 @@ class Pairing(Listening):
     @property
     def epoch(self) -> bytes:
         """Of the node, on the connection at hand."""
-        assert self.link.hello is not None  # noqa: S101  # it has greeted
-        return self.link.hello.epoch
+        return self.link.greeting.epoch
 
     @property
     def decided(self) -> type[Commit | Committed]:
