@@ -172,7 +172,7 @@ async def _refuses(
 ) -> Ending:
     async with pairing(h) as p:
         await p.open(**SHORT)
-        await p.light(change, signed=sign)
+        await p.lie(change, signed=sign)
         return await p.relay.refused(*codes)
 
 

@@ -246,9 +246,11 @@ async def _(h: EndpointHarness) -> Ending:
 
 
 @AREA.case(
-    19, "KeyRefused and KeyBurned for a request that it does not know change nothing", "13",
+    19,
+    "KeyRefused and KeyBurned for a request that it does not know change nothing",
+    "13",
     needs=[PEER],
-)  # fmt: skip
+)
 async def _(h: EndpointHarness) -> None:
     async with pairing(h) as p:
         await p.link.tell(KeyRefused(code=NOT_FREE, request=p.rng.randbytes(16)))
@@ -257,9 +259,11 @@ async def _(h: EndpointHarness) -> None:
 
 
 @AREA.case(
-    20, "a coordinator that has committed sets keys aside before it confirms", "13.2",
+    20,
+    "a coordinator that has committed sets keys aside before it confirms",
+    "13.2",
     needs=[GREATER],
-)  # fmt: skip
+)
 async def _(h: EndpointHarness) -> None:
     async with pairing(h) as p:
         p.keep_from_peer(KeyAssigned)

@@ -103,11 +103,7 @@ for _number, (_text, _clause, _source) in enumerate(UNBELIEVABLE, start=11):
         _number,
         f"refused: BlockOpen with {_text}",
         (_clause,),
-        partial(
-            _refuses,
-            change=_source,
-            codes=(DIFFERENT,),
-        ),
+        partial(_refuses, change=_source, codes=(DIFFERENT,)),
         needs=[LESSER],
     )
 AREA.add(

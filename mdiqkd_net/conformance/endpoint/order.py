@@ -137,12 +137,7 @@ for _number, (_text, _clause, _source) in zip((12, 22, 23, 24, 25), UNBELIEVABLE
         _number,
         f"refused: BlockOpened with {_text}",
         (_clause,),
-        partial(
-            _answers_wrongly,
-            kind=BlockOpened,
-            change=_source,
-            codes=(DIFFERENT,),
-        ),
+        partial(_answers_wrongly, kind=BlockOpened, change=_source, codes=(DIFFERENT,)),
         needs=[GREATER],
     )
 

@@ -197,14 +197,30 @@ class Pairing(Listening):
             change: Of what the node is told; its peer is told the truth.
             signed: Whether what is changed is signed anew.
         """
-        said = await measure(
-            self.fiber, self.ready, self._light[self.ready.session], self.user.plan, self._key
-        )
+        said = await self._measured()
+        told = change(list(said))
+        await self._announce(self.signed(told) if signed and told != said else told)
+
+    async def lie(self, change: Change, *, signed: bool) -> None:
+        """Announce a session to both, to the node up to the first message that is not true.
+
+        Whoever refuses that closes; what we sent behind it would reset the connection, and with it
+        we might lose the Error.
+        """
+        said = await self._measured()
+        told = change(list(said))
+        pairs = zip(told, said, strict=False)
+        n_true = next((n for n, (lie, truth) in enumerate(pairs) if lie != truth), len(said))
+        await self._announce((self.signed(told) if signed else told)[: n_true + 1])
+
+    async def _measured(self) -> list[Told]:
+        light = self._light[self.ready.session]
+        said = await measure(self.fiber, self.ready, light, self.user.plan, self._key)
         for message in said:
             await self._to_user(message)
-        told = change(list(said))
-        if signed and told != said:
-            told = self.signed(told)
+        return said
+
+    async def _announce(self, told: list[Told]) -> None:
         for message in told:
             await self.relay.tell(message, HANDLE)
 

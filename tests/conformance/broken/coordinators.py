@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 from conformance.broken.users import BrokenUser, ids
 
-from mdiqkd_net.errors import RemoteProtocolError
+from mdiqkd_net.errors import RemoteProtocolError, WireError
 from mdiqkd_net.keys import pads
 from mdiqkd_net.params import Setting, Source
 from mdiqkd_net.protocol import endpoint as core
@@ -83,6 +83,28 @@ def with_commits(commits):
     return Changed
 
 
+class Lenient(Endpoint):
+    """Passes over what its peer must not say."""
+
+    def receive_peer(self, frame):
+        try:
+            return super().receive_peer(frame)
+        except RemoteProtocolError:
+            if frame.stream:
+                self._sequencer.accept(frame)
+            return []
+
+
+class Credulous(Endpoint):
+    """Passes over what a relay must not say."""
+
+    def receive_relay(self, frame):
+        try:
+            return super().receive_relay(frame)
+        except (RemoteProtocolError, WireError):
+            return []
+
+
 class ArmsAtOnce(Endpoint):
     """Says that it is armed as soon as it hears of a session."""
 
@@ -141,6 +163,14 @@ COORDINATORS = {
     ),
     "does not check what a relay signs": BrokenUser(
         ids("R", 4, 9), ids("R", *range(1, 4), *range(5, 9), *range(10, 15)), endpoint=Unverifying
+    ),
+    "passes over what a relay must not say": BrokenUser(
+        ids("R", *range(1, 12), 13, 14), ids("R", 12), endpoint=Credulous
+    ),
+    "passes over what its peer must not say": BrokenUser(
+        ids("B", *range(1, 18), 21, 22, 23, 24, 25) | ids("C", 12) | ids("P", 1, 3) | ids("S", 6),
+        ids("B", 19, 20, 26) | ids("P", 2) | ids("S", 1, 2),
+        endpoint=Lenient,
     ),
     "takes more announcements than it has granted": BrokenUser(
         ids("R", 15), ids("R", 1, 2), patches={(runtime_pair, "Unread"): NoCredit}

@@ -5,13 +5,13 @@ import dataclasses
 import msgspec
 from conformance.broken.coordinators import (
     ForgetfulCommits,
+    Lenient,
     TaglessCommits,
     any_source,
     with_commits,
 )
 from conformance.broken.users import BrokenUser, ids
 
-from mdiqkd_net.errors import RemoteProtocolError
 from mdiqkd_net.protocol import endpoint as core
 from mdiqkd_net.protocol import ripening, stages
 from mdiqkd_net.protocol.commit import Heard, Phase
@@ -89,18 +89,6 @@ class BlamesTheRelay(Endpoint):
             if type(effect) is core.Refuse:
                 raise effect.error
         return effects
-
-
-class Lenient(Endpoint):
-    """Passes over what is not legal, where it should refuse it."""
-
-    def receive_peer(self, frame):
-        try:
-            return super().receive_peer(frame)
-        except RemoteProtocolError:
-            if frame.stream:
-                self._sequencer.accept(frame)
-            return []
 
 
 class EagerAtTheGate(Endpoint):
