@@ -69,7 +69,7 @@ async def _judged(p: Pairing, n_sent: int) -> Ending:
             if isinstance(message, Pong):
                 break
         else:
-            # What we sent behind what it has read may have reset the connection, and lost its Error.
+            # What we sent behind may have reset the connection, and lost its Error on the way.
             return Ending(Close.NOT_JUDGED, "the link was closed")
     except trio.TooSlowError:
         raise Broken("neither Error nor an answer to Ping") from None
