@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from triangle import Triangle
+from triangle import Triangle, with_message
 
 from mdiqkd_net.estimation.analysis import Analysis
 from mdiqkd_net.protocol import leases
@@ -174,9 +174,7 @@ def test_eight_prepares_whose_tag_fails_latch_the_pair_too():
     def tamper(_source, _target, frame):
         if frame.kind != m.Prepare.TYPE:
             return frame
-        prepare = msgspec.structs.replace(decode(frame), tag=bytes(16))
-        raw = frame.raw[:HEADER_BYTES] + encode(prepare)  # as long as it was
-        return Frame(frame.kind, frame.stream, frame.seq, frame.ack, raw)
+        return with_message(frame, msgspec.structs.replace(decode(frame), tag=bytes(16)))
 
     net = network(blocks=7, tamper=tamper)
     net.run()

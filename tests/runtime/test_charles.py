@@ -1,4 +1,7 @@
-"""The relay's shell: connections of one user that follow each other while its core is at work."""
+"""The relay's shell: connections of one user that follow each other while its core is at work.
+
+All of it runs in virtual time: a sleep here keeps nobody waiting, and says when something happens.
+"""
 
 from contextlib import asynccontextmanager
 from random import Random

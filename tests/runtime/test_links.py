@@ -31,11 +31,6 @@ async def server(credentials, nursery):
     return made
 
 
-@pytest.fixture
-def credentials(tls):
-    return lambda node: RealWorld().credentials(tls(node), NOWHERE)
-
-
 async def test_frames_cross_a_link(server, credentials):
     async with connected(server, credentials("bob")) as link:
         link.send(framed(m.SiftDone(count=3, nonce=bytes(16))))
