@@ -185,7 +185,7 @@ COORDINATORS = {
         ids("P", 1), ids("P", 2, 3), endpoint=TakesAnyLease
     ),
     "takes a lease of pads that it has used": BrokenUser(
-        ids("P", 4), ids("P", 1, 3), patches={(pads, "check_lease"): lambda *_: None}
+        ids("P", 4), ids("S", 1), patches={(pads, "check_lease"): lambda *_: None}
     ),
     "goes on with a block that was given up": BrokenUser(
         ids("C", 7), ids("C", 1, 8), endpoint=Stubborn
