@@ -27,6 +27,25 @@ def instead(kind: type[M], change: Callable[[M], Message | None]) -> Alter:
     return alter
 
 
+def then_nothing(kind: type[M], change: Callable[[M], Message]) -> Alter:
+    """Change the first message of a kind, and say nothing after it.
+
+    Whoever refuses it closes; what we sent behind it would reset the connection, and with it we
+    might lose the Error.
+    """
+    said: list[Message] = []
+
+    def alter(message: Message) -> Sequence[Message]:
+        if said:
+            return ()
+        if not isinstance(message, kind):
+            return (message,)
+        said.append(message)
+        return (change(message),)
+
+    return alter
+
+
 def without(*kinds: type[Message]) -> Alter:
     """Leave out all messages of these kinds."""
     return lambda message: () if isinstance(message, kinds) else (message,)

@@ -8,7 +8,7 @@ import msgspec
 import trio
 
 from mdiqkd_net.conformance.cases import Area, Broken, Ending
-from mdiqkd_net.conformance.endpoint.altering import as_it_is, instead, keeping
+from mdiqkd_net.conformance.endpoint.altering import as_it_is, instead, keeping, then_nothing
 from mdiqkd_net.conformance.endpoint.gate import SHORT
 from mdiqkd_net.conformance.endpoint.harness import LESSER, EndpointHarness
 from mdiqkd_net.conformance.endpoint.pairing import HANDLE, Pairing, pairing
@@ -50,7 +50,7 @@ async def _refuses(
     h: EndpointHarness, change: Callable[[BlockOpen], BlockOpen], codes: tuple[int, ...]
 ) -> Ending:
     async with pairing(h) as p:
-        p.alter = instead(BlockOpen, change)
+        p.alter = then_nothing(BlockOpen, change)
         await _told_in_order(p)
         ending = await p.refused(*codes)
         p.never_said(BlockOpened)

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from mdiqkd_net.conformance.cases import Area, Broken, Ending
-from mdiqkd_net.conformance.endpoint.altering import instead, without
+from mdiqkd_net.conformance.endpoint.altering import instead, then_nothing, without
 from mdiqkd_net.conformance.endpoint.gate import SHORT
 from mdiqkd_net.conformance.endpoint.harness import GREATER, PEER, EndpointHarness
 from mdiqkd_net.conformance.endpoint.pairing import pairing
@@ -70,7 +70,7 @@ async def _answers_wrongly(
     h: EndpointHarness, kind: type[Any], change: Callable[[Any], Any], codes: tuple[int, ...]
 ) -> Ending:
     async with pairing(h) as p:
-        p.alter = instead(kind, change)
+        p.alter = then_nothing(kind, change)
         if kind is BlockOpened:
             await p.session(**SHORT)
             await p.agree()

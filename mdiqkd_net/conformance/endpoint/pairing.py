@@ -204,8 +204,7 @@ class Pairing(Listening):
     async def lie(self, change: Change, *, signed: bool) -> None:
         """Announce a session to both, to the node up to the first message that is not true.
 
-        Whoever refuses that closes; what we sent behind it would reset the connection, and with it
-        we might lose the Error.
+        As in `altering.then_nothing`, the node is told nothing behind what it must refuse.
         """
         said = await self._measured()
         told = change(list(said))

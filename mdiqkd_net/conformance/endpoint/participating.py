@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from mdiqkd_net.conformance.cases import Area, Broken, Ending, Skipped
-from mdiqkd_net.conformance.endpoint.altering import instead, spoiled
+from mdiqkd_net.conformance.endpoint.altering import instead, spoiled, then_nothing
 from mdiqkd_net.conformance.endpoint.gate import SHORT
 from mdiqkd_net.conformance.endpoint.harness import LESSER, EndpointHarness
 from mdiqkd_net.conformance.endpoint.pairing import pairing
@@ -78,10 +78,8 @@ for _number, _message in enumerate(_TOO_SOON, start=1):
 
 
 async def _refuses(h: EndpointHarness, kind: type[Any], change: Callable[[Any], Any]) -> Ending:
-    changed = instead(kind, change)
     async with pairing(h) as p:
-        # Without Prepare, which would not fit any more: it is this message that must be refused.
-        p.alter = lambda message: () if isinstance(message, Prepare) else changed(message)
+        p.alter = then_nothing(kind, change)
         await p.block()
         ending = await p.refused(WRONG_STATE)
         p.never_said(Vote)

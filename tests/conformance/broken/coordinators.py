@@ -176,10 +176,10 @@ COORDINATORS = {
         ids("R", 15), ids("R", 1, 2), patches={(runtime_pair, "Unread"): NoCredit}
     ),
     "takes a vote whatever its tag": BrokenUser(
-        ids("C", 3, 4, 10, 14), ids("C", 1, 5), endpoint=with_commits(TaglessCommits)
+        ids("C", 3, 4, 10, 14), ids("C", 1), endpoint=with_commits(TaglessCommits)
     ),
     "tags its decision anew each time": BrokenUser(
-        ids("C", 5, 6, 9), ids("C", 1, 2), endpoint=with_commits(ForgetfulCommits)
+        ids("C", 5, 6, 9), ids("C", 2), endpoint=with_commits(ForgetfulCommits)
     ),
     "takes a lease that it has not asked for": BrokenUser(
         ids("P", 1), ids("P", 2, 3), endpoint=TakesAnyLease

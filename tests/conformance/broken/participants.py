@@ -272,7 +272,7 @@ PARTICIPANTS = {
         ids("V", 7, 10, 11), ids("V", 1), endpoint=with_commits(ForgetfulCommits)
     ),
     "never says that it has committed": BrokenUser(
-        ids("V", 1, 10, 11) | ids("S", 3), ids("V", 2), endpoint=Mute
+        ids("V", 1, 10, 11) | ids("S", 3), ids("S", 1), endpoint=Mute
     ),
     "ends what it has voted for at BlockAborted": BrokenUser(
         ids("V", 12), ids("V", 13), endpoint=Obedient
