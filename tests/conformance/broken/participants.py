@@ -266,7 +266,7 @@ PARTICIPANTS = {
         ids("V", 5, 6), ids("V", 3), endpoint=TakesAnyName
     ),
     "takes a decision whatever its tag": BrokenUser(
-        ids("V", 8, 9, 14, 20), ids("V", 1, 12), endpoint=with_commits(TaglessCommits)
+        ids("V", 8, 9, 14, 20), ids("V", 1), endpoint=with_commits(TaglessCommits)
     ),
     "tags its words anew each time": BrokenUser(
         ids("V", 7, 10, 11), ids("V", 1), endpoint=with_commits(ForgetfulCommits)
