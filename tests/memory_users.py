@@ -149,6 +149,7 @@ class User:
     ended: list[str] = field(default_factory=list)
     latched: str = ""
     error: Exception | None = None
+    blamed: str = ""
 
     def __post_init__(self) -> None:
         self.start()

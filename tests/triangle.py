@@ -237,8 +237,7 @@ class Triangle:
 
     def _refuse(self, user: User, source: str, error: ProtocolError | WireError) -> None:
         """A user refuses what came from somewhere, and hears nobody from then on."""
-        del source
-        user.error = error
+        user.error, user.blamed = error, source
         self._perform(user, user.core.abort(str(error)))
 
     def _accept(self, target: str, source: str, frame: Frame, wire: _Wire) -> bool:
@@ -284,6 +283,8 @@ class Triangle:
                     self._perform(user, user.core.go_on())
                 case fx.Latch(reason=reason):
                     user.latched = reason
+                case fx.Refuse(error=error):
+                    self._refuse(user, user.plan.peer, error)
                 case fx.Finished(outcome=outcome):
                     user.ended.append(outcome)
                     self._perform(user, user.core.request())

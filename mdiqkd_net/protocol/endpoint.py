@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from mdiqkd_net.errors import AuthenticationError, RemoteProtocolError
+from mdiqkd_net.errors import AuthenticationError, RemoteProtocolError, WireError
 from mdiqkd_net.monitoring.public import End
 from mdiqkd_net.postprocessing.processor import HERE, Processor
 from mdiqkd_net.protocol.agreement import Agreement
@@ -14,7 +14,16 @@ from mdiqkd_net.protocol.commit import OFFERED, Phase
 from mdiqkd_net.protocol.committing import Commits, Records
 from mdiqkd_net.protocol.context import BlockContext
 from mdiqkd_net.protocol.credit import Granted
-from mdiqkd_net.protocol.effects import BurnReceived, Effect, Latch, Report, Say, Settle, Tell
+from mdiqkd_net.protocol.effects import (
+    BurnReceived,
+    Effect,
+    Latch,
+    Refuse,
+    Report,
+    Say,
+    Settle,
+    Tell,
+)
 from mdiqkd_net.protocol.handing import HANDOUT_MESSAGES, Handouts, Shelf
 from mdiqkd_net.protocol.ids import ordered
 from mdiqkd_net.protocol.leases import GrantLimit
@@ -301,11 +310,16 @@ class Endpoint:
         try:
             effects = self._commits.receive(message)
         except AuthenticationError:
-            self._n_tag_failures += 1
-            if self._n_tag_failures < MAX_TAG_FAILURES:
-                raise
-            return [Latch(f"{self._n_tag_failures} tags of {self._plan.peer} did not fit")]
+            if latch := self._count_failed_tags(1):
+                return latch
+            raise
         return self._settled(effects)
+
+    def _count_failed_tags(self, n_failures: int) -> list[Effect]:
+        self._n_tag_failures += n_failures
+        if not n_failures or self._n_tag_failures < MAX_TAG_FAILURES:
+            return []
+        return [Latch(f"{self._n_tag_failures} tags of {self._plan.peer} did not fit")]
 
     def _can_answer(self, block_id: bytes) -> bool:
         """Whether there is a pad for an answer, besides those that the block at hand will need."""
@@ -344,7 +358,8 @@ class Endpoint:
             self.role is Role.COORDINATOR or block.state is not State.OPENING
         )
         if block is not None and has_stream and frame.stream == block.number:
-            return self._settled(block.receive_peer(frame, message))
+            effects = self._settled(block.receive_peer(frame, message))
+            return [*self._count_failed_tags(block.tag_failures), *effects]
         if isinstance(message, BlockAborted):
             if self._waiting is not None and self._waiting[0].stream == frame.stream:
                 self._waiting = None
@@ -426,7 +441,10 @@ class Endpoint:
         if waiting is None:
             return []
         frame, proposal = waiting
-        return self._block.open_as(proposal.block, frame, proposal)
+        try:
+            return self._block.open_as(proposal.block, frame, proposal)
+        except (RemoteProtocolError, WireError) as error:
+            return [Refuse(error)]  # the relay has only shown what is wrong with it
 
     def _check_ready(self, ready: PairReady) -> None:
         if tuple(ready.users) != self.users:

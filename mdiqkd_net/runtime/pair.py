@@ -41,6 +41,7 @@ from mdiqkd_net.protocol.effects import (
     Hold,
     Latch,
     Observe,
+    Refuse,
     Report,
     Say,
     Send,
@@ -375,17 +376,21 @@ class Pair:
             self._report("tag.failed", {"users": list(self._core.users)})
             await link.refuse(error.abort_code)
         except (ProtocolError, WireError) as error:
-            why, code = f"{self._peer.node}: {error}", told(error)
-            self._n_violations += 1
-            self._report("peer.violation", {"users": list(self._core.users), "reason": why})
-            if is_final(code) or self._n_violations > MAX_VIOLATIONS:
-                self._failure = why
-            link.break_off()
-            await link.refuse(code)
-            if not self._failure:
-                await self._perform(self._core.abort(why))
+            await self._refuse_peer(error, link)
         else:
             await self._find()
+
+    async def _refuse_peer(self, error: ProtocolError | WireError, link: Link | None) -> None:
+        why, code = f"{self._peer.node}: {error}", told(error)
+        self._n_violations += 1
+        self._report("peer.violation", {"users": list(self._core.users), "reason": why})
+        if is_final(code) or self._n_violations > MAX_VIOLATIONS:
+            self._failure = why
+        if link is not None:
+            link.break_off()
+            await link.refuse(code)
+        if not self._failure:
+            await self._perform(self._core.abort(why))
 
     async def _give_up(self) -> None:
         effects = self._core.abort(self._failure)
@@ -441,6 +446,8 @@ class Pair:
                     await self._compute(self._core.go_on)
                 case Latch(reason=reason):
                     self._failure = reason
+                case Refuse(error=error):
+                    await self._refuse_peer(error, self._link)
                 case Finished():
                     await self._finished()
                 case _:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 from memory_users import MemoryPads
-from triangle import Triangle
+from triangle import Triangle, with_message
 
 from mdiqkd_net.estimation.analysis import Analysis
 from mdiqkd_net.protocol import leases
@@ -209,6 +209,36 @@ def test_eight_tags_that_fail_latch_the_pair():
     assert "8 tags" in net.alice.latched
     assert not net.alice.keys
     assert not net.bob.keys
+
+
+def test_eight_prepares_whose_tag_fails_latch_the_pair_too():
+    def tamper(_source, _target, frame):
+        if frame.kind != m.Prepare.TYPE:
+            return frame
+        return with_message(frame, msgspec.structs.replace(decode(frame), tag=bytes(16)))
+
+    net = network(blocks=7, tamper=tamper)
+    net.run()
+    assert net.bob.ended == ["aborted"] * 7
+    assert not net.bob.latched
+    net = network(blocks=8, tamper=tamper)
+    net.run()
+    assert "8 tags" in net.bob.latched
+    assert not net.alice.keys
+    assert not net.bob.keys
+
+
+def test_a_proposal_that_waited_for_the_relay_and_differs_is_its_senders_fault():
+    net = Triangle(1_000_000, bob_analysis=Analysis(tail="poisson"))
+    net.tamper = At(
+        ("charles", "bob", m.PairReady.TYPE), lambda: net.cut("bob", "charles"), lose=True
+    )
+    net.run()
+    assert net.bob.error is None, "it waits"
+    net.connect("bob", "charles")
+    net.pump()
+    assert net.bob.error.abort_code == 0x0203
+    assert net.bob.blamed == "alice"
 
 
 @pytest.mark.parametrize("early", [True, False], ids=["before the next session", "within it"])
