@@ -33,30 +33,22 @@ class Code:
 
     Attributes:
         size: Z, bits per column and checks per row.
+        n_columns: N, columns of the base matrix.
         row_start: Number of the first edge of each row, shape (M + 1,), int32.
         column: Column of each edge, rows one after the other, shape (E,), int32.
         shift: Its shift, 0 to Z - 1, shape (E,), int32.
-        turn: By how much more the column is turned in this row than in the row before this one
-            that has the column, in cyclic order of rows; shape (E,), int32.
-        rest: How far each column is turned between iterations, shape (N,), int32.
     """
 
     size: int
+    n_columns: int
     row_start: NDArray[np.int32]
     column: NDArray[np.int32]
     shift: NDArray[np.int32]
-    turn: NDArray[np.int32]
-    rest: NDArray[np.int32]
 
     @property
     def n_rows(self) -> int:
         """Rows of the base matrix."""
         return self.row_start.size - 1
-
-    @property
-    def n_columns(self) -> int:
-        """Columns of the base matrix."""
-        return self.rest.size
 
 
 class _Lots:
@@ -95,15 +87,8 @@ def build(n_columns: int, n_rows: int, size: int) -> Code:
         for row, shift in zip(rows, shifts, strict=True)
     )
     row, column, shift = np.array(edges, np.int32).T.copy()
-    turn = np.empty_like(shift)
-    rest = np.zeros(n_columns, np.int32)
-    rest[column] = shift  # the last row of a column writes last
-    at = rest.copy()
-    for edge, (c, s) in enumerate(zip(column, shift, strict=True)):
-        turn[edge] = (s - at[c]) % size
-        at[c] = s
     starts = np.searchsorted(row, np.arange(n_rows + 1)).astype(np.int32)
-    return Code(size, starts, column, shift, turn, rest)
+    return Code(size, n_columns, starts, column, shift)
 
 
 def _column_degrees(n_columns: int, n_rows: int) -> list[int]:

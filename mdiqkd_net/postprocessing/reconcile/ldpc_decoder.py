@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdiqkd_net.postprocessing.reconcile import _ldpc_kernels
-from mdiqkd_net.postprocessing.reconcile._lanes import N_LANES
+from mdiqkd_net.postprocessing.reconcile._lanes import N_LANES, ORDER
+from mdiqkd_net.postprocessing.reconcile._ldpc_kernels import MARGIN
 from mdiqkd_net.postprocessing.reconcile.ldpc_code import Code
 
 ITERATIONS: Final = 60
@@ -25,13 +26,24 @@ KNOWN_LLR: Final = 30.0
 
 
 def lay_out(values: NDArray[Any], filling: int, code: Code) -> NDArray[np.int16]:
-    """Values of a frame in columns, the first of each repeated behind its end; flat."""
+    """Values of a frame in the layout of `post` in `_ldpc_kernels`."""
     padded = np.full(code.n_columns * code.size, filling, np.int16)
     padded[: values.size] = values
-    laid = np.empty((code.n_columns, code.size + N_LANES), np.int16)
-    laid[:, : code.size] = padded.reshape(code.n_columns, code.size)
-    laid[:, code.size :] = laid[:, :N_LANES]
-    return laid.reshape(-1)
+    laid = np.zeros(code.n_columns * (code.size + MARGIN) + N_LANES, np.int16)
+    columns = _columns(laid, code)
+    columns[:, : code.size] = padded.reshape(code.n_columns, code.size)
+    columns[:, code.size : code.size + N_LANES] = columns[:, :N_LANES]
+    return laid
+
+
+def _columns(laid: NDArray[np.int16], code: Code) -> NDArray[np.int16]:
+    """The same with a row for each column, which begins with its bits."""
+    return laid[N_LANES:].reshape(code.n_columns, code.size + MARGIN)
+
+
+def _in_lanes(checks: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Values of checks in the order of bytes in `_lanes`."""
+    return np.ascontiguousarray(checks.reshape(-1, N_LANES)[:, ORDER]).reshape(-1)
 
 
 class Decoder:
@@ -49,16 +61,15 @@ class Decoder:
         self._code = code
         self._llr = round(scale * math.log((1.0 - qber) / qber))
         self._certain = round(scale * KNOWN_LLR)
-        self._post = np.zeros(2 * code.n_columns * (size + N_LANES), np.int16)
-        self._side = np.zeros(code.n_columns, np.uint8)
-        self._message = np.zeros(code.column.size * size, np.int16)
-        self._syndrome = np.zeros(code.n_rows * size, np.int16)
-        self._there = np.zeros(code.n_rows * size, np.int16)
-        self._there[:n_checks] = -1
+        self._message = np.zeros(code.column.size * size, np.int8)
+        there = np.zeros(code.n_rows * size, np.int8)
+        there[:n_checks] = -1
+        self._there = _in_lanes(there)
         widest = int(np.diff(code.row_start).max())
-        self._scratch = np.zeros(2 * widest * N_LANES, np.int16)
-        self._base = np.zeros(2 * widest, np.int64)
-        self._back = (-code.rest % size).astype(np.int32)
+        self._inputs = np.zeros(widest * N_LANES, np.int16)
+        self._doubts = np.zeros(widest * N_LANES, np.int16)
+        self._quick = np.zeros(widest * N_LANES, np.int8)
+        self._place = np.zeros(widest, np.int64)
 
     def decode(
         self, difference: NDArray[np.uint8], errors: NDArray[np.uint8], known: NDArray[np.bool_]
@@ -76,31 +87,31 @@ class Decoder:
         code, n = self._code, errors.size
         values = np.full(n, self._llr, np.int16)
         values[known] = np.where(errors[known], -self._certain, self._certain)
-        self._syndrome[: difference.size] = -difference.astype(np.int16)
+        syndrome = np.zeros(code.n_rows * code.size, np.int8)
+        syndrome[: difference.size] = -difference.astype(np.int8)
+        syndrome = _in_lanes(syndrome)
         self._message[:] = 0
-        self._side[:] = 0
         # Behind the end of the frame, both users have zeros.
-        laid = lay_out(values, self._certain, code)
-        _ldpc_kernels.turn_columns(laid, self._side, code.rest, code.size, self._post)
+        post = lay_out(values, self._certain, code)
         history: list[int] = []
         while len(history) < ITERATIONS:
             n_bad = _ldpc_kernels.sweep(
-                self._post,
-                self._side,
+                post,
                 self._message,
-                self._syndrome,
+                syndrome,
                 self._there,
                 code.row_start,
                 code.column,
-                code.turn,
+                code.shift,
                 code.size,
-                self._scratch,
-                self._base,
+                self._inputs,
+                self._doubts,
+                self._quick,
+                self._place,
             )
             stalled = len(history) >= PATIENCE and n_bad > PROGRESS * history[-PATIENCE]
             if n_bad == 0 or (stalled and n_bad > FEW * difference.size):
                 break
             history.append(n_bad)
-        _ldpc_kernels.turn_columns(self._post, self._side, self._back, code.size, laid)
-        found = laid.reshape(code.n_columns, -1)[:, : code.size].reshape(-1)[:n]
+        found = _columns(post, code)[:, : code.size].reshape(-1)[:n]
         return np.abs(found), (found < 0).astype(np.uint8)
