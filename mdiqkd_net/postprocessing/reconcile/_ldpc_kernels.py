@@ -13,6 +13,7 @@ rows, E edges and Z bits per column:
     doubts    (D 32,) int16
     quick     (D 32,) int8
     place     (D,) int64: where the columns of a row are read and written
+    end       (D,) int64: and where they end
 
 The checks of a row are in lanes; what is of 8 bits has them in the order `_lanes.ORDER`.
 
@@ -94,6 +95,7 @@ def sweep(
     doubts: I16,
     quick: I8,
     place: I64,
+    end: I64,
 ) -> int:
     """One iteration over all rows; how many disclosed checks did not hold when their turn came."""
     stride = size + MARGIN
@@ -102,7 +104,9 @@ def sweep(
         first, stop = row_start[row], row_start[row + 1]
         degree = stop - first
         for j in range(degree):
-            place[j] = column[first + j] * stride + v.N_LANES + shift[first + j]
+            start = column[first + j] * stride + v.N_LANES
+            place[j] = start + shift[first + j]
+            end[j] = start + size
         for k in range(0, size, v.N_LANES):
             sign = v.load_bytes(syndrome, row * size + k)
             there = v.load_bytes(known, row * size + k)
@@ -136,18 +140,19 @@ def sweep(
                 out = v.where_equal(v.magnitude(b), least, to_least, out)
                 out = v.with_sign(out, v.bytes_differ(sign, b))
                 v.store_bytes(message, (first + j) * size + k, out)
-                p = v.add(q, v.widen(out))
                 at = place[j]
-                v.store(post, at, p)
-                start = column[first + j] * stride + v.N_LANES
-                if at < start + v.N_LANES:
-                    v.store(post, at + size, p)
+                v.store(post, at, v.add(q, v.widen(out)))
                 at += v.N_LANES
-                if at > start + size:
-                    v.store(post, at - v.N_LANES - size, p)
-                if at >= start + size:
+                if at >= end[j]:
                     at -= size
                 place[j] = at
+        for j in range(degree):
+            # What was written across the end goes to the beginning, and what was written to the
+            # beginning is repeated behind the end.
+            head = end[j] - size + shift[first + j] % v.N_LANES
+            tail = head - v.N_LANES
+            v.store(post, tail, v.load(post, tail + size))
+            v.store(post, head + size, v.load(post, head))
     return n_bad
 
 

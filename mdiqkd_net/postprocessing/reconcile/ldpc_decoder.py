@@ -46,6 +46,14 @@ def _in_lanes(checks: NDArray[np.int8]) -> NDArray[np.int8]:
     return np.ascontiguousarray(checks.reshape(-1, N_LANES)[:, ORDER]).reshape(-1)
 
 
+def _aligned(size: int, kind: type) -> NDArray[Any]:
+    """Zeros that begin at a line of the cache."""
+    line = 64
+    room = np.zeros(size * np.dtype(kind).itemsize + line, np.uint8)
+    first = -room.ctypes.data % line
+    return room[first : first + room.size - line].view(kind)
+
+
 class Decoder:
     """The arrays that `_ldpc_kernels.sweep` works on, for one frame after the other.
 
@@ -61,15 +69,16 @@ class Decoder:
         self._code = code
         self._llr = round(scale * math.log((1.0 - qber) / qber))
         self._certain = round(scale * KNOWN_LLR)
-        self._message = np.zeros(code.column.size * size, np.int8)
+        self._message = _aligned(code.column.size * size, np.int8)
         there = np.zeros(code.n_rows * size, np.int8)
         there[:n_checks] = -1
         self._there = _in_lanes(there)
         widest = int(np.diff(code.row_start).max())
-        self._inputs = np.zeros(widest * N_LANES, np.int16)
-        self._doubts = np.zeros(widest * N_LANES, np.int16)
-        self._quick = np.zeros(widest * N_LANES, np.int8)
+        self._inputs = _aligned(widest * N_LANES, np.int16)
+        self._doubts = _aligned(widest * N_LANES, np.int16)
+        self._quick = _aligned(widest * N_LANES, np.int8)
         self._place = np.zeros(widest, np.int64)
+        self._end = np.zeros(widest, np.int64)
 
     def decode(
         self, difference: NDArray[np.uint8], errors: NDArray[np.uint8], known: NDArray[np.bool_]
@@ -108,6 +117,7 @@ class Decoder:
                 self._doubts,
                 self._quick,
                 self._place,
+                self._end,
             )
             stalled = len(history) >= PATIENCE and n_bad > PROGRESS * history[-PATIENCE]
             if n_bad == 0 or (stalled and n_bad > FEW * difference.size):
