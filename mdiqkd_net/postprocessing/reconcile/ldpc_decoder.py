@@ -1,7 +1,7 @@
 """From the difference of two syndromes to the errors of a frame."""
 
 import math
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,8 +54,16 @@ def _aligned(size: int, kind: type) -> NDArray[Any]:
     return room[first : first + room.size - line].view(kind)
 
 
+class Search(NamedTuple):
+    """How far the search for the errors of a frame has come: arrays of `_ldpc_kernels.sweep`."""
+
+    post: NDArray[np.int16]
+    message: NDArray[np.int8]
+    syndrome: NDArray[np.int8]
+
+
 class Decoder:
-    """The arrays that `_ldpc_kernels.sweep` works on, for one frame after the other.
+    """Looks for errors in the frames of one code.
 
     Args:
         code: Of the frames.
@@ -67,9 +75,9 @@ class Decoder:
         size = code.size
         scale = _ldpc_kernels.LLR_SCALE
         self._code = code
+        self._n_checks = n_checks
         self._llr = round(scale * math.log((1.0 - qber) / qber))
         self._certain = round(scale * KNOWN_LLR)
-        self._message = _aligned(code.column.size * size, np.int8)
         there = np.zeros(code.n_rows * size, np.int8)
         there[:n_checks] = -1
         self._there = _in_lanes(there)
@@ -80,34 +88,59 @@ class Decoder:
         self._place = np.zeros(widest, np.int64)
         self._end = np.zeros(widest, np.int64)
 
-    def decode(
+    def begin(
         self, difference: NDArray[np.uint8], errors: NDArray[np.uint8], known: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
-        """Look for the error pattern of a frame.
+    ) -> Search:
+        """Begin to look for the error pattern of a frame.
 
         Args:
             difference: Of the syndromes, shape (n_checks,).
             errors: Errors where they are known, shape (n,).
             known: Where they are, shape (n,).
+        """
+        code = self._code
+        values = np.full(errors.size, self._llr, np.int16)
+        values[known] = np.where(errors[known], -self._certain, self._certain)
+        syndrome = np.zeros(code.n_rows * code.size, np.int8)
+        syndrome[: difference.size] = -difference.astype(np.int8)
+        # Behind the end of the frame, both users have zeros.
+        post = lay_out(values, self._certain, code)
+        message = _aligned(code.column.size * code.size, np.int8)
+        return Search(post, message, _in_lanes(syndrome))
+
+    def learn(
+        self, search: Search, positions: NDArray[np.int64], errors: NDArray[np.uint8]
+    ) -> None:
+        """Take notice of what bits are that were unknown at the beginning.
+
+        Args:
+            search: Is changed.
+            positions: Of the bits, each once, shape (k,).
+            errors: Whether they are errors, shape (k,).
+        """
+        columns, places = np.divmod(positions, self._code.size)
+        # What the checks have said of these bits stays; what was guessed of them goes.
+        change = np.where(errors, -self._certain, self._certain) - self._llr
+        laid = _columns(search.post, self._code)
+        laid[columns, places] += change.astype(np.int16)
+        again = places < N_LANES
+        laid[columns[again], places[again] + self._code.size] = laid[columns[again], places[again]]
+
+    def go_on(self, search: Search, n_bits: int) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+        """Iterate until all checks hold, or nothing is gained.
+
+        Args:
+            search: Is changed.
+            n_bits: Of the frame.
 
         Returns:
             How sure each bit is, and the errors, as they are after the last iteration.
         """
-        code, n = self._code, errors.size
-        values = np.full(n, self._llr, np.int16)
-        values[known] = np.where(errors[known], -self._certain, self._certain)
-        syndrome = np.zeros(code.n_rows * code.size, np.int8)
-        syndrome[: difference.size] = -difference.astype(np.int8)
-        syndrome = _in_lanes(syndrome)
-        self._message[:] = 0
-        # Behind the end of the frame, both users have zeros.
-        post = lay_out(values, self._certain, code)
+        code = self._code
         history: list[int] = []
         while len(history) < ITERATIONS:
             n_bad = _ldpc_kernels.sweep(
-                post,
-                self._message,
-                syndrome,
+                *search,
                 self._there,
                 code.row_start,
                 code.column,
@@ -120,8 +153,14 @@ class Decoder:
                 self._end,
             )
             stalled = len(history) >= PATIENCE and n_bad > PROGRESS * history[-PATIENCE]
-            if n_bad == 0 or (stalled and n_bad > FEW * difference.size):
+            if n_bad == 0 or (stalled and n_bad > FEW * self._n_checks):
                 break
             history.append(n_bad)
-        found = _columns(post, code)[:, : code.size].reshape(-1)[:n]
+        found = _columns(search.post, code)[:, : code.size].reshape(-1)[:n_bits]
         return np.abs(found), (found < 0).astype(np.uint8)
+
+    def decode(
+        self, difference: NDArray[np.uint8], errors: NDArray[np.uint8], known: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+        """Both at once, with the arguments of `begin` and the result of `go_on`."""
+        return self.go_on(self.begin(difference, errors, known), errors.size)
