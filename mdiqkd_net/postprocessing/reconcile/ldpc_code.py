@@ -26,6 +26,9 @@ from mdiqkd_net.postprocessing.reconcile.ldpc_degrees import DEGREES, degree_sha
 SEED: Final = b"mdiqkd-net ldpc 1"
 SHIFT_TRIALS: Final = 512
 
+SURE_DEGREE: Final = 5
+"""The last row, of which a part only may be disclosed, has no edges of columns of a lower degree."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Code:
@@ -108,8 +111,9 @@ def _grow(degrees: Sequence[int], n_rows: int, lots: _Lots) -> list[list[int]]:
     rows_of: list[list[int]] = []
     for column, degree in enumerate(degrees):
         rows: list[int] = []
+        allowed = n_rows - 1 if degree < SURE_DEGREE < n_rows else n_rows
         for _ in range(degree):
-            candidates = _farthest(matrix, rows)
+            candidates = _farthest(matrix[:, :allowed], rows)
             least = load[candidates].min()
             best = candidates[load[candidates] == least]
             row = int(best[lots.below(best.size)])
