@@ -94,6 +94,36 @@ def build(n_columns: int, n_rows: int, size: int) -> Code:
     return Code(size, n_columns, starts, column, shift)
 
 
+def rows_to_gain(code: Code) -> int:
+    """How many rows `split` can add: no part has fewer than two edges, and the last row stays."""
+    return (code.n_rows - 1) * (int(np.diff(code.row_start).min()) // 2 - 1)
+
+
+def split(code: Code, n_more: int) -> tuple[Code, NDArray[np.int64]]:
+    """A code with more checks, of which sums are the checks of a given one.
+
+    Rows are cut into parts of equal degrees up to one, as equally as may be; each column keeps its
+    edges. Whoever knows the syndrome needs `n_more` rows to know the longer one.
+
+    Args:
+        code: With the rows to cut.
+        n_more: Rows to add, 0 to `rows_to_gain`.
+
+    Returns:
+        The code, and the number of parts of each row of the given one; they follow each other.
+    """
+    cuts = np.arange(code.n_rows) * n_more // max(code.n_rows - 1, 1)
+    parts = 1 + np.diff(cuts, append=cuts[-1])
+    starts = np.cumsum(parts) - parts
+    old_row = np.repeat(np.arange(code.n_rows), np.diff(code.row_start))
+    rank = np.arange(code.column.size) - code.row_start[old_row]
+    row = starts[old_row] + rank % parts[old_row]
+    order = np.lexsort((code.column, row))
+    row_start = np.searchsorted(row[order], np.arange(parts.sum() + 1)).astype(np.int32)
+    column, shift = code.column[order], code.shift[order]
+    return Code(code.size, code.n_columns, row_start, column, shift), parts
+
+
 def _column_degrees(n_columns: int, n_rows: int) -> list[int]:
     """Degrees by largest remainders, rising."""
     exact = [share * n_columns for share in degree_shares(n_rows / n_columns)]

@@ -62,6 +62,20 @@ class Search(NamedTuple):
     syndrome: NDArray[np.int8]
 
 
+class Outcome(NamedTuple):
+    """Where a search has ended.
+
+    Attributes:
+        sure: How sure each bit is, shape (n,), int16.
+        errors: As they seem, shape (n,).
+        n_violated: Checks that did not hold when they were last looked at.
+    """
+
+    sure: NDArray[np.int16]
+    errors: NDArray[np.uint8]
+    n_violated: int
+
+
 class Decoder:
     """Looks for errors in the frames of one code.
 
@@ -126,18 +140,16 @@ class Decoder:
         again = places < N_LANES
         laid[columns[again], places[again] + self._code.size] = laid[columns[again], places[again]]
 
-    def go_on(self, search: Search, n_bits: int) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+    def go_on(self, search: Search, n_bits: int) -> Outcome:
         """Iterate until all checks hold, or nothing is gained.
 
         Args:
             search: Is changed.
             n_bits: Of the frame.
-
-        Returns:
-            How sure each bit is, and the errors, as they are after the last iteration.
         """
         code = self._code
         history: list[int] = []
+        n_bad = 0
         while len(history) < ITERATIONS:
             n_bad = _ldpc_kernels.sweep(
                 *search,
@@ -157,10 +169,10 @@ class Decoder:
                 break
             history.append(n_bad)
         found = _columns(search.post, code)[:, : code.size].reshape(-1)[:n_bits]
-        return np.abs(found), (found < 0).astype(np.uint8)
+        return Outcome(np.abs(found), (found < 0).astype(np.uint8), n_bad)
 
     def decode(
         self, difference: NDArray[np.uint8], errors: NDArray[np.uint8], known: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+    ) -> Outcome:
         """Both at once, with the arguments of `begin` and the result of `go_on`."""
         return self.go_on(self.begin(difference, errors, known), errors.size)
