@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdiqkd_net.postprocessing.reconcile import _lanes as v
-from mdiqkd_net.postprocessing.reconcile._jit import I32, I64, Int, inlined, kernel
+from mdiqkd_net.postprocessing.reconcile._jit import I32, I64, Int, called, inlined, kernel
 
 I8: TypeAlias = NDArray[np.int8]
 I16: TypeAlias = NDArray[np.int16]
@@ -81,8 +81,8 @@ def _phi(x: Int) -> Int:
     return v.scaled(coarse, v.join(v.bytes_everywhere(0), fine))
 
 
-@kernel
-def sweep(
+@called
+def _sweep(
     post: I16,
     message: I8,
     syndrome: I8,
@@ -154,6 +154,59 @@ def sweep(
             v.store(post, tail, v.load(post, tail + size))
             v.store(post, head + size, v.load(post, head))
     return n_bad
+
+
+@kernel
+def iterate(
+    post: I16,
+    message: I8,
+    syndrome: I8,
+    known: I8,
+    row_start: I32,
+    column: I32,
+    shift: I32,
+    size: Int,
+    inputs: I16,
+    doubts: I16,
+    quick: I8,
+    place: I64,
+    end: I64,
+    history: I64,
+    patience: Int,
+    progress: float,
+    few: float,
+) -> int:
+    """Sweep until all checks hold, or nothing is gained; how often.
+
+    Args:
+        history: Gets the number of violated checks of each sweep; no more are done than it has
+            room for.
+        patience: Sweeps that must leave `progress` of them at most,
+        progress: a share,
+        few: unless they are not more than this.
+    """
+    for n in range(history.size):
+        n_bad = _sweep(
+            post,
+            message,
+            syndrome,
+            known,
+            row_start,
+            column,
+            shift,
+            size,
+            inputs,
+            doubts,
+            quick,
+            place,
+            end,
+        )
+        history[n] = n_bad
+        if n_bad == 0 or (
+            n >= patience and n_bad > progress * history[n - patience] and n_bad > few
+        ):
+            return n + 1
+    return history.size
 
 
 @kernel

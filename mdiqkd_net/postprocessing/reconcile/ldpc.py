@@ -309,7 +309,7 @@ class Ldpc:
                 continue
             still.append(f)
             unknown = np.flatnonzero(~known)
-            count = min(self._bits_asked(found.n_violated), unknown.size)
+            count = min(self._bits_asked(int(found.violated[-1])), unknown.size)
             least = unknown[np.argpartition(found.sure[unknown], count - 1)[:count]]
             asked.append(np.sort(least) + frame.start)
             if len(self._searches) < SEARCHES:

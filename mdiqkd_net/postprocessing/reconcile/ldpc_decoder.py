@@ -68,12 +68,12 @@ class Outcome(NamedTuple):
     Attributes:
         sure: How sure each bit is, shape (n,), int16.
         errors: As they seem, shape (n,).
-        n_violated: Checks that did not hold when they were last looked at.
+        violated: How many checks did not hold in each iteration when their turn came.
     """
 
     sure: NDArray[np.int16]
     errors: NDArray[np.uint8]
-    n_violated: int
+    violated: NDArray[np.int64]
 
 
 class Decoder:
@@ -148,28 +148,26 @@ class Decoder:
             n_bits: Of the frame.
         """
         code = self._code
-        history: list[int] = []
-        n_bad = 0
-        while len(history) < ITERATIONS:
-            n_bad = _ldpc_kernels.sweep(
-                *search,
-                self._there,
-                code.row_start,
-                code.column,
-                code.shift,
-                code.size,
-                self._inputs,
-                self._doubts,
-                self._quick,
-                self._place,
-                self._end,
-            )
-            stalled = len(history) >= PATIENCE and n_bad > PROGRESS * history[-PATIENCE]
-            if n_bad == 0 or (stalled and n_bad > FEW * self._n_checks):
-                break
-            history.append(n_bad)
+        history = np.zeros(ITERATIONS, np.int64)
+        n = _ldpc_kernels.iterate(
+            *search,
+            self._there,
+            code.row_start,
+            code.column,
+            code.shift,
+            code.size,
+            self._inputs,
+            self._doubts,
+            self._quick,
+            self._place,
+            self._end,
+            history,
+            PATIENCE,
+            PROGRESS,
+            FEW * self._n_checks,
+        )
         found = _columns(search.post, code)[:, : code.size].reshape(-1)[:n_bits]
-        return Outcome(np.abs(found), (found < 0).astype(np.uint8), n_bad)
+        return Outcome(np.abs(found), (found < 0).astype(np.uint8), history[:n])
 
     def decode(
         self, difference: NDArray[np.uint8], errors: NDArray[np.uint8], known: NDArray[np.bool_]
