@@ -25,10 +25,10 @@ ORDER: Final = np.arange(N_LANES).reshape(2, 2, 8).swapaxes(0, 1).ravel()
 _intrinsic: Callable[..., Any] = intrinsic
 _function_in: Callable[..., Any] = cgutils.get_or_insert_function
 
-_I8: Final = ir.VectorType(ir.IntType(8), N_LANES)
-_I16: Final = ir.VectorType(ir.IntType(16), N_LANES)
-_I32: Final = ir.VectorType(ir.IntType(32), N_LANES)
-_F32: Final = ir.VectorType(ir.FloatType(), N_LANES)
+I8: Final = ir.VectorType(ir.IntType(8), N_LANES)
+I16: Final = ir.VectorType(ir.IntType(16), N_LANES)
+I32: Final = ir.VectorType(ir.IntType(32), N_LANES)
+F32: Final = ir.VectorType(ir.FloatType(), N_LANES)
 
 
 class _Vector(types.Type):
@@ -43,11 +43,11 @@ FLOATS: Final = _Vector("lanes of float32")
 @register_model(_Vector)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, dmm: Any, fe_type: Any) -> None:
-        vector = {BYTES: _I8, LANES: _I16, FLOATS: _F32}[fe_type]
+        vector = {BYTES: I8, LANES: I16, FLOATS: F32}[fe_type]
         super().__init__(dmm, fe_type, vector)  # type: ignore[no-untyped-call]
 
 
-def _constant(vector: Any, value: float) -> Any:
+def constant(vector: Any, value: float) -> Any:
     return ir.Constant(vector, [value] * N_LANES)
 
 
@@ -57,7 +57,7 @@ def _has(feature: str) -> bool:
     return triple.startswith("x86_64") and f"+{feature}" in features.split(",")
 
 
-def _operation(result: Any, *arguments: Any) -> Callable[[Callable[..., Any]], Any]:
+def operation(result: Any, *arguments: Any) -> Callable[[Callable[..., Any]], Any]:
     """Make a function on vectors out of one that emits its code: emit(builder, *values)."""
 
     def declare(emit: Callable[..., Any]) -> Any:
@@ -85,7 +85,7 @@ def _operation(result: Any, *arguments: Any) -> Callable[[Callable[..., Any]], A
     return declare
 
 
-def _call(builder: Any, name: str, vector: Any, *values: Any) -> Any:
+def call(builder: Any, name: str, vector: Any, *values: Any) -> Any:
     kind = ir.FunctionType(vector, [vector] * len(values))
     suffix = {"half": "f16", "float": "f32"}.get(str(vector.element), str(vector.element))
     function = _function_in(builder.module, kind, f"llvm.{name}.v{N_LANES}{suffix}")
@@ -100,7 +100,7 @@ def _pick(builder: Any, a: Any, b: Any, lanes: Sequence[int]) -> Any:
 
 def _in_parts(builder: Any, name: str, n_parts: int, result: Any, *values: Any) -> Any:
     """Call a function of the processor on parts of vectors, one after the other."""
-    parts = []
+    parts: list[Any] = []
     for part in range(n_parts):
         pieces = []
         for value in values:
@@ -108,7 +108,7 @@ def _in_parts(builder: Any, name: str, n_parts: int, result: Any, *values: Any) 
             pieces.append(_pick(builder, value, value, range(part * size, (part + 1) * size)))
         kind = ir.FunctionType(result, [piece.type for piece in pieces])
         parts.append(builder.call(_function_in(builder.module, kind, name), pieces))
-    return parts[0] if n_parts == 1 else _pick(builder, *parts, range(2 * parts[0].type.count))
+    return parts[0] if n_parts == 1 else _pick(builder, parts[0], parts[1], range(2 * size))
 
 
 def _address(context: Any, builder: Any, vector: Any, array_type: Any, array: Any, i: Any) -> Any:
@@ -146,260 +146,193 @@ def _storer(vector: Any, kind: Any) -> Any:
     return store
 
 
-load, store = _loader(_I16, LANES), _storer(_I16, LANES)
-load_bytes, store_bytes = _loader(_I8, BYTES), _storer(_I8, BYTES)
+load, store = _loader(I16, LANES), _storer(I16, LANES)
+load_bytes, store_bytes = _loader(I8, BYTES), _storer(I8, BYTES)
 
 
 def _splat(builder: Any, vector: Any, value: Any) -> Any:
     nothing = ir.Constant(vector, ir.Undefined)
-    one = builder.insert_element(
-        nothing, builder.trunc(value, vector.element), ir.IntType(32)(0)
-    )
-    return builder.shuffle_vector(one, nothing, _constant(_I32, 0))
+    one = builder.insert_element(nothing, builder.trunc(value, vector.element), ir.IntType(32)(0))
+    return builder.shuffle_vector(one, nothing, constant(I32, 0))
 
 
-@_operation(LANES, types.intp)
+@operation(LANES, types.intp)
 def everywhere(builder: Any, value: Any) -> Any:
     """The same 16 bits in every lane."""
-    return _splat(builder, _I16, value)
+    return _splat(builder, I16, value)
 
 
-@_operation(BYTES, types.intp)
+@operation(BYTES, types.intp)
 def bytes_everywhere(builder: Any, value: Any) -> Any:
     """The same 8 bits in every lane."""
-    return _splat(builder, _I8, value)
+    return _splat(builder, I8, value)
 
 
-@_operation(BYTES, LANES)
+@operation(BYTES, LANES)
 def narrow(builder: Any, a: Any) -> Any:
     """Signed values, at the ends of the range of 8 bits where they are beyond."""
     if _has("avx2"):
         halves = [_pick(builder, a, a, range(start, start + 16)) for start in (0, 16)]
-        kind = ir.FunctionType(_I8, [half.type for half in halves])
+        kind = ir.FunctionType(I8, [half.type for half in halves])
         pack = _function_in(builder.module, kind, "llvm.x86.avx2.packsswb")
         return builder.call(pack, halves)
-    mixed = _pick(builder, a, a, ORDER)
-    clamped = _call(builder, "smax", _I16, mixed, _constant(_I16, -128))
-    return builder.trunc(_call(builder, "smin", _I16, clamped, _constant(_I16, 127)), _I8)
+    mixed = _pick(builder, a, a, ORDER.tolist())
+    clamped = call(builder, "smax", I16, mixed, constant(I16, -128))
+    return builder.trunc(call(builder, "smin", I16, clamped, constant(I16, 127)), I8)
 
 
-@_operation(LANES, BYTES, BYTES)
+@operation(LANES, BYTES, BYTES)
 def join(builder: Any, low: Any, high: Any) -> Any:
     """16 bits of their low and their high ones."""
     lanes = [lane + half for i in np.argsort(ORDER) for lane, half in ((int(i), 0), (int(i), 32))]
-    return builder.bitcast(_pick(builder, low, high, lanes), _I16)
+    return builder.bitcast(_pick(builder, low, high, lanes), I16)
 
 
-@_operation(LANES, BYTES)
+@operation(LANES, BYTES)
 def widen(builder: Any, a: Any) -> Any:
     """The same signed values."""
-    sign = builder.sext(builder.icmp_signed("<", a, _constant(_I8, 0)), _I8)
+    sign = builder.sext(builder.icmp_signed("<", a, constant(I8, 0)), I8)
     lanes = [lane + half for i in np.argsort(ORDER) for lane, half in ((int(i), 0), (int(i), 32))]
-    return builder.bitcast(_pick(builder, a, sign, lanes), _I16)
+    return builder.bitcast(_pick(builder, a, sign, lanes), I16)
 
 
 def table(values: Sequence[int]) -> Any:
-    """A function BYTES -> BYTES: one of 16 values by the low four bits; 0 where the high bit is set.
+    """A function BYTES -> BYTES: a value by the low four bits; 0 where the high bit is set.
 
     Args:
-        values: 0 to 255.
+        values: 16, of 0 to 255.
     """
 
-    @_operation(BYTES, BYTES)
+    @operation(BYTES, BYTES)
     def looked_up(builder: Any, index: Any) -> Any:
         half = ir.VectorType(ir.IntType(8), 16)
         if _has("avx2"):
             return _in_parts(
-                builder, "llvm.x86.avx2.pshuf.b", 1, _I8, ir.Constant(_I8, [*values] * 2), index
+                builder, "llvm.x86.avx2.pshuf.b", 1, I8, ir.Constant(I8, [*values] * 2), index
             )
         if _has("ssse3"):
-            both = ir.Constant(_I8, [*values] * 2)
+            both = ir.Constant(I8, [*values] * 2)
             return _in_parts(builder, "llvm.x86.ssse3.pshuf.b.128", 2, half, both, index)
-        found = _constant(_I8, 0)
+        found = constant(I8, 0)
         for number, value in enumerate(values):
-            own = builder.and_(index, _constant(_I8, 0x8F))
-            here = builder.icmp_unsigned("==", own, _constant(_I8, number))
-            found = builder.select(here, _constant(_I8, value), found)
+            own = builder.and_(index, constant(I8, 0x8F))
+            here = builder.icmp_unsigned("==", own, constant(I8, number))
+            found = builder.select(here, constant(I8, value), found)
         return found
 
     return looked_up
 
 
-@_operation(LANES, LANES, LANES)
+@operation(LANES, LANES, LANES)
 def scaled(builder: Any, a: Any, b: Any) -> Any:
     """Rounded product of values of which one counts as a fraction of 2^15; both below that."""
     if _has("avx2"):
         half = ir.VectorType(ir.IntType(16), 16)
         return _in_parts(builder, "llvm.x86.avx2.pmul.hr.sw", 2, half, a, b)
-    wide = builder.mul(builder.zext(a, _I32), builder.zext(b, _I32))
-    wide = builder.add(wide, _constant(_I32, 1 << 14))
-    return builder.trunc(builder.lshr(wide, _constant(_I32, 15)), _I16)
+    wide = builder.mul(builder.zext(a, I32), builder.zext(b, I32))
+    wide = builder.add(wide, constant(I32, 1 << 14))
+    return builder.trunc(builder.lshr(wide, constant(I32, 15)), I16)
 
 
-@_operation(LANES, LANES, LANES)
+@operation(LANES, LANES, LANES)
 def add(builder: Any, a: Any, b: Any) -> Any:
     """Signed sum that stops at the ends of its range."""
-    return _call(builder, "sadd.sat", _I16, a, b)
+    return call(builder, "sadd.sat", I16, a, b)
 
 
-@_operation(LANES, LANES, LANES)
+@operation(LANES, LANES, LANES)
 def subtract(builder: Any, a: Any, b: Any) -> Any:
     """Signed difference that stops at the ends of its range."""
-    return _call(builder, "ssub.sat", _I16, a, b)
+    return call(builder, "ssub.sat", I16, a, b)
 
 
-@_operation(LANES, LANES, LANES)
+@operation(LANES, LANES, LANES)
 def gather(builder: Any, a: Any, b: Any) -> Any:
     """Unsigned sum that stops at the end of its range."""
-    return _call(builder, "uadd.sat", _I16, a, b)
+    return call(builder, "uadd.sat", I16, a, b)
 
 
-@_operation(LANES, LANES, LANES)
+@operation(LANES, LANES, LANES)
 def drop(builder: Any, a: Any, b: Any) -> Any:
     """Unsigned difference of values of which the first is not smaller."""
     return builder.sub(a, b)
 
 
-@_operation(BYTES, BYTES, BYTES)
+@operation(BYTES, BYTES, BYTES)
 def byte_sum(builder: Any, a: Any, b: Any) -> Any:
     """Sum modulo 2^8."""
     return builder.add(a, b)
 
 
-@_operation(BYTES, BYTES, BYTES)
+@operation(BYTES, BYTES, BYTES)
 def smaller(builder: Any, a: Any, b: Any) -> Any:
     """The unsigned minimum."""
-    return _call(builder, "umin", _I8, a, b)
+    return call(builder, "umin", I8, a, b)
 
 
-@_operation(LANES, LANES, LANES)
+@operation(LANES, LANES, LANES)
 def product(builder: Any, a: Any, b: Any) -> Any:
     """Unsigned product of values of which one counts as a fraction of 2^16, rounded down."""
     # One instruction of most processors. Spelled as arithmetic of 32 bits, LLVM would see that too,
     # but not where a factor is a product itself, or was computed outside of a loop.
     i32 = ir.IntType(32)
     name = f"llvm.umul.fix.v{N_LANES}i16"
-    multiply = _function_in(builder.module, ir.FunctionType(_I16, [_I16, _I16, i32]), name)
+    multiply = _function_in(builder.module, ir.FunctionType(I16, [I16, I16, i32]), name)
     return builder.call(multiply, (a, b, i32(16)))
 
 
-@_operation(LANES, LANES, LANES)
+@operation(LANES, LANES, LANES)
 def differ(builder: Any, a: Any, b: Any) -> Any:
     """Exclusive or."""
     return builder.xor(a, b)
 
 
-@_operation(BYTES, BYTES, BYTES)
+@operation(BYTES, BYTES, BYTES)
 def bytes_differ(builder: Any, a: Any, b: Any) -> Any:
     """Exclusive or."""
     return builder.xor(a, b)
 
 
-@_operation(BYTES, BYTES, BYTES)
+@operation(BYTES, BYTES, BYTES)
 def both(builder: Any, a: Any, b: Any) -> Any:
     """And."""
     return builder.and_(a, b)
 
 
-@_operation(LANES, LANES)
+@operation(LANES, LANES)
 def inverted(builder: Any, a: Any) -> Any:
     """Not."""
     return builder.not_(a)
 
 
-@_operation(BYTES, BYTES)
+@operation(BYTES, BYTES)
 def high_nibble(builder: Any, a: Any) -> Any:
     """The upper four bits."""
-    return builder.lshr(a, _constant(_I8, 4))
+    return builder.lshr(a, constant(I8, 4))
 
 
-@_operation(BYTES, BYTES)
+@operation(BYTES, BYTES)
 def magnitude(builder: Any, a: Any) -> Any:
     """The absolute value; of -2^7, 2^7."""
-    return _call(builder, "smax", _I8, a, builder.sub(_constant(_I8, 0), a))
+    return call(builder, "smax", I8, a, builder.sub(constant(I8, 0), a))
 
 
-@_operation(BYTES, BYTES, BYTES)
+@operation(BYTES, BYTES, BYTES)
 def with_sign(builder: Any, a: Any, sign: Any) -> Any:
     """Minus the value where a sign is negative."""
-    negative = builder.icmp_signed("<", sign, _constant(_I8, 0))
-    return builder.select(negative, builder.sub(_constant(_I8, 0), a), a)
+    negative = builder.icmp_signed("<", sign, constant(I8, 0))
+    return builder.select(negative, builder.sub(constant(I8, 0), a), a)
 
 
-@_operation(BYTES, BYTES, BYTES, BYTES, BYTES)
+@operation(BYTES, BYTES, BYTES, BYTES, BYTES)
 def where_equal(builder: Any, a: Any, b: Any, then: Any, otherwise: Any) -> Any:
     """One of two values, by whether a and b are equal."""
     return builder.select(builder.icmp_unsigned("==", a, b), then, otherwise)
 
 
-@_operation(types.intp, BYTES)
+@operation(types.intp, BYTES)
 def count_set(builder: Any, a: Any) -> Any:
     """How many lanes have their highest bit set."""
-    negative = builder.icmp_signed("<", a, _constant(_I8, 0))
+    negative = builder.icmp_signed("<", a, constant(I8, 0))
     word = builder.bitcast(negative, ir.IntType(N_LANES))
     return builder.zext(builder.ctpop(word), ir.IntType(64))
-
-
-def coth_of_half(scale: float) -> Any:
-    """A function LANES -> FLOATS: coth(s / 2) of unsigned s in steps of 1 / `scale`.
-
-    It is too small by less than 0.006 up to s = 3 and 0.2 up to 8; 0 counts as a quarter of a step.
-    """
-
-    @_operation(FLOATS, LANES)
-    def coth(builder: Any, a: Any) -> Any:
-        value = builder.uitofp(builder.zext(a, _I32), _F32)
-        z = _call(
-            builder, "fmuladd", _F32, value, _constant(_F32, 0.5 / scale), _constant(_F32, 0.125 / scale)
-        )
-        square = builder.fmul(z, z)
-        upper = _call(builder, "fmuladd", _F32, square, _constant(_F32, 6.0), _constant(_F32, 15.0))
-        lower = builder.fmul(z, builder.fadd(square, _constant(_F32, 15.0)))
-        return builder.fdiv(upper, lower)
-
-    return coth
-
-
-# Least-squares fit of log2(1 + m) - m by a m (1 - m) over m = 0 to 1.
-_BULGE: Final = 0.3431
-
-
-def scaled_log(scale: float) -> Any:
-    """A function FLOATS -> LANES: `scale` ln(a), rounded, of floats a; 0 where a is below 1."""
-
-    @_operation(LANES, FLOATS)
-    def log(builder: Any, a: Any) -> Any:
-        bits = builder.bitcast(a, _I32)
-        linear = _call(
-            builder,
-            "fmuladd",
-            _F32,
-            builder.sitofp(bits, _F32),
-            _constant(_F32, scale * np.log(2.0) * 2.0**-23),
-            _constant(_F32, 0.5 - 127.0 * scale * np.log(2.0)),
-        )
-        mantissa = builder.or_(
-            builder.and_(bits, _constant(_I32, 0x7FFFFF)), _constant(_I32, 0x3F800000)
-        )
-        m = builder.fsub(builder.bitcast(mantissa, _F32), _constant(_F32, 1.0))
-        bulge = builder.fmul(m, _constant(_F32, _BULGE * scale * np.log(2.0)))
-        rest = builder.fsub(_constant(_F32, 1.0), m)
-        total = _call(builder, "fmuladd", _F32, bulge, rest, linear)
-        total = _call(builder, "maxnum", _F32, total, _constant(_F32, 0.0))
-        return builder.trunc(builder.fptosi(total, _I32), _I16)
-
-    return log
-
-
-def scaled_slope(scale: float) -> Any:
-    """A function FLOATS -> LANES: `scale` (a - 1 / a) / 2, from 0 to 2^16 - 1."""
-
-    @_operation(LANES, FLOATS)
-    def slope(builder: Any, a: Any) -> Any:
-        inverse = builder.fdiv(_constant(_F32, scale / 2.0), a)
-        value = builder.fsub(builder.fmul(a, _constant(_F32, scale / 2.0)), inverse)
-        value = _call(builder, "maxnum", _F32, value, _constant(_F32, 0.0))
-        value = _call(builder, "minnum", _F32, value, _constant(_F32, 65535.0))
-        return builder.trunc(builder.fptosi(value, _I32), _I16)
-
-    return slope

@@ -32,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdiqkd_net.postprocessing.reconcile import _lanes as v
+from mdiqkd_net.postprocessing.reconcile import _lanes_float
 from mdiqkd_net.postprocessing.reconcile._jit import I32, I64, Int, called, inlined, kernel
 
 I8: TypeAlias = NDArray[np.int8]
@@ -47,9 +48,9 @@ LLR_SCALE: Final = 127.0 / LLR_MAX
 
 DOUBT_SCALE: Final = 2.0**13
 
-_COTH: Final = v.coth_of_half(DOUBT_SCALE)
-_LOG: Final = v.scaled_log(LLR_SCALE)
-_SLOPE: Final = v.scaled_slope(LLR_SCALE * 2.0**16 / DOUBT_SCALE)
+_COTH: Final = _lanes_float.coth_of_half(DOUBT_SCALE)
+_LOG: Final = _lanes_float.scaled_log(LLR_SCALE)
+_SLOPE: Final = _lanes_float.scaled_slope(LLR_SCALE * 2.0**16 / DOUBT_SCALE)
 
 
 def _doubt(x: float) -> float:
@@ -58,10 +59,19 @@ def _doubt(x: float) -> float:
 
 # phi(16 i + f) of an LLR in steps is COARSE[i] FINE[f], but for i = 0, where START[f] is to be
 # added to FINE[f], modulo 2^8. COARSE is of 16 bits, FINE and the sum are below 2^7.
-_COARSE: Final = [32767] + [
-    round(DOUBT_SCALE * 128 / 127 * math.sqrt(math.prod(_doubt(16 * i + f) * math.exp(f / LLR_SCALE) for f in (0, 15))))
-    for i in range(1, 9)
-] + [0] * 7
+_COARSE: Final = (
+    [32767]
+    + [
+        round(
+            DOUBT_SCALE
+            * 128
+            / 127
+            * math.sqrt(math.prod(_doubt(16 * i + f) * math.exp(f / LLR_SCALE) for f in (0, 15)))
+        )
+        for i in range(1, 9)
+    ]
+    + [0] * 7
+)
 _FINE: Final = [round(127 * math.exp(-f / LLR_SCALE)) for f in range(16)]
 _START: Final = [(round(_doubt(f) * DOUBT_SCALE / 256) - _FINE[f]) % 256 for f in range(16)]
 
@@ -174,16 +184,11 @@ def iterate(
     history: I64,
     patience: Int,
     progress: float,
-    few: float,
 ) -> int:
-    """Sweep until all checks hold, or nothing is gained; how often.
+    """Sweep until all checks hold, or `history.size` times; how often.
 
-    Args:
-        history: Gets the number of violated checks of each sweep; no more are done than it has
-            room for.
-        patience: Sweeps that must leave `progress` of them at most,
-        progress: a share,
-        few: unless they are not more than this.
+    `history` gets the number of violated checks of each sweep. If as many sweeps as `patience` says
+    leave more than the share `progress` of them, there are no more.
     """
     for n in range(history.size):
         n_bad = _sweep(
@@ -202,9 +207,7 @@ def iterate(
             end,
         )
         history[n] = n_bad
-        if n_bad == 0 or (
-            n >= patience and n_bad > progress * history[n - patience] and n_bad > few
-        ):
+        if n_bad == 0 or (n >= patience and n_bad > progress * history[n - patience]):
             return n + 1
     return history.size
 

@@ -1,4 +1,4 @@
-"""Reconciliation by one syndrome from Alice, and a few of her bits where that is not enough."""
+"""Reconciliation by one syndrome from Alice, and more of it, or bits, where that is not enough."""
 
 import math
 import struct
@@ -12,14 +12,15 @@ from mdiqkd_net.errors import LocalProtocolError, RemoteProtocolError
 from mdiqkd_net.postprocessing.reconcile import _ldpc_kernels
 from mdiqkd_net.postprocessing.reconcile._lanes import N_LANES
 from mdiqkd_net.postprocessing.reconcile.arguments import check_arguments
-from mdiqkd_net.postprocessing.reconcile.ldpc_code import build, rows_to_gain, split
-from mdiqkd_net.postprocessing.reconcile.ldpc_decoder import Decoder, Search, lay_out
-from mdiqkd_net.postprocessing.reconcile.ldpc_rate import (
-    QBER_MAX,
-    QBER_MIN,
-    estimate_qber,
-    syndrome_bits,
+from mdiqkd_net.postprocessing.reconcile.ldpc_code import (
+    build,
+    complete,
+    rows_to_gain,
+    sent_parts,
+    split,
 )
+from mdiqkd_net.postprocessing.reconcile.ldpc_decoder import Decoder, Search, lay_out
+from mdiqkd_net.postprocessing.reconcile.ldpc_rate import judge, syndrome_bits
 from mdiqkd_net.secret import wipe
 
 FRAME_BITS: Final = 2**17
@@ -32,23 +33,16 @@ COLUMNS: Final = 512
 REQUESTS: Final = 20
 """Requests for bits; the last one asks for whole frames."""
 
-VAGUE: Final = 0.9
-"""An error rate is vague if one standard deviation below it is less than this share of it."""
-
 EXTENSIONS: Final = 6
 """Requests to extend the syndromes."""
 
 SEARCHES: Final = 16
-"""Frames at most whose search goes on from where it was once their bits are there. The others begin
-anew, which takes more time and a megabyte less."""
+"""Searches at most that wait for bits, of a megabyte each. The others begin anew."""
 
 DISCLOSED_SHARE: Final = 0.004
 DISCLOSED_PER_VIOLATED: Final = 0.05
 """The first request for bits of a frame is for this share of its syndrome, and of the checks that
 do not hold."""
-
-SHORTAGE: Final = 0.03
-"""A syndrome is extended if this share of it is missing by the error rate that it tells."""
 
 GROWTH: Final = 1.35
 """By which each request is larger than the one before."""
@@ -59,13 +53,14 @@ CHECKSUM_BITS: Final = 32
 class Ldpc:
     """One user's side of the reconciliation of one batch by an LDPC code.
 
-    Alice sends the syndromes of all frames and a checksum of each, Bob decodes. Where that fails,
-    he names the bits that he is least sure of, Alice discloses them, and he tries again (the idea
-    of blind reconciliation: Martinez-Mateo, Elkouss & Martin, Quantum Inf. Comput. 12, 791 (2012),
-    and Kiktenko et al., Phys. Rev. Applied 8, 044017 (2017)). The last of a bounded number of
-    requests is for whole frames, so the batch always ends. Requests name the same number of bits
-    for each frame. They and, at the end, the number of errors are all that Bob sends: functions of
-    the error pattern alone, never of his key. `docs/explanation/post-processing.md` tells more.
+    Alice sends the syndromes of all frames and a checksum of each. If they tell of many more errors
+    than expected, Bob asks for longer ones, of a code whose rows sum up to those of the first. Then
+    he decodes. Where that fails, he names the bits that he is least sure of, Alice discloses them,
+    and he goes on (the idea of blind reconciliation: Martinez-Mateo, Elkouss & Martin, Quantum Inf.
+    Comput. 12, 791 (2012), and Kiktenko et al., Phys. Rev. Applied 8, 044017 (2017)). The last of a
+    bounded number of requests is for whole frames, so the batch always ends. Requests and, at the
+    end, the number of errors are all that Bob sends: functions of the error pattern alone, never of
+    his key. `docs/explanation/post-processing.md` tells more.
 
     Payloads are exchanged in lockstep, so one of each pair is empty.
 
@@ -75,8 +70,9 @@ class Ldpc:
     Args:
         bits: Own sifted key, shape (n,), 0 or 1, n >= 1. It is copied.
         corrects: True for Bob, whose key becomes Alice's.
-        qber: Estimate that sets the length of the syndrome; the same on both sides. Above
-            `QBER_MAX`, which no key survives, the batch ends all the same, at a high leak.
+        qber: Estimate that sets the length of the first syndrome; the same on both sides. One that
+            is too low costs rounds, one that is too high leaks in proportion. Above
+            `ldpc_rate.QBER_MAX`, which no key survives, the batch ends all the same.
         seed: 32 public bytes; unused, for the code is fixed.
 
     Raises:
@@ -159,7 +155,7 @@ class Ldpc:
         self._started = True
         if self._corrects:
             return b""
-        checks = self._syndromes()[:, : self._n_checks]
+        checks = self._syndromes().reshape(self._n_frames, -1)[:, : self._n_checks]
         sums = [self._checksum(f) for f in range(self._n_frames)]
         self._leak_bits += checks.size + CHECKSUM_BITS * self._n_frames
         return struct.pack(f"<{len(sums)}I", *sums) + np.packbits(checks).tobytes()
@@ -204,16 +200,18 @@ class Ldpc:
         return slice(int(self._starts[f]), int(self._starts[f + 1]))
 
     def _syndromes(self) -> NDArray[np.uint8]:
-        """Parities of the own frames for all checks of the code, shape (n_frames, M Z)."""
+        """Parities of the own frames for all checks of the code, shape (n_frames, M, Z)."""
         code = self._code
-        out = np.empty((self._n_frames, code.n_rows * code.size), np.int16)
-        for f, parities in enumerate(out):
+        out = np.empty((self._n_frames, code.n_rows, code.size), np.uint8)
+        parities = np.empty(code.n_rows * code.size, np.int16)
+        for f, rows in enumerate(out):
             laid = lay_out(self._bits[self._frame(f)], 0, code)
             _ldpc_kernels.syndrome(
                 laid, code.row_start, code.column, code.shift, code.size, parities
             )
+            rows[:] = parities.reshape(rows.shape)
             wipe(laid)
-        return out.astype(np.uint8)
+        return out
 
     def _checksum(self, f: int) -> int:
         frame = self._frame(f)
@@ -222,10 +220,10 @@ class Ldpc:
     def _take_syndromes(self, payload: bytes) -> None:
         n = self._n_frames
         n_checks = n * self._n_checks
-        if len(payload) != 4 * n + -(-n_checks // 8):
+        n_bytes = 4 * n + -(-n_checks // 8)
+        if len(payload) != n_bytes:
             raise RemoteProtocolError(
-                f"ldpc payload: found {len(payload)} bytes; "
-                f"allowed: {4 * n + -(-n_checks // 8)} for {n} frames"
+                f"ldpc payload: found {len(payload)} bytes; allowed: {n_bytes} for {n} frames"
             )
         checks = np.unpackbits(np.frombuffer(payload, np.uint8, offset=4 * n))
         if checks[n_checks:].any():
@@ -235,39 +233,29 @@ class Ldpc:
             )
         self._checksums = struct.unpack(f"<{n}I", payload[: 4 * n])
         theirs = checks[:n_checks].reshape(n, self._n_checks)
-        self._differences = theirs ^ self._syndromes()[:, : self._n_checks]
+        self._differences = theirs ^ self._syndromes().reshape(n, -1)[:, : self._n_checks]
         self._leak_bits += n_checks + CHECKSUM_BITS * n
 
     def _ask_rows(self) -> bytes | None:
         """The request to extend the syndromes, if they are much too short for the errors."""
-        if self._known.any():
+        if self._known.any():  # too late: a search is under way
             return None
-        lowest, low, likely, highest, safe = estimate_qber(
-            self._differences, self._code, (-2.0, -1.0, 0.0, 2.0, -3.0)
-        )
-        qber = self._qber
-        # An error rate that the syndromes do not contradict is known better than they tell.
-        if not lowest <= qber <= highest:
-            # What a longer code says next is more exact, and what was sent too much is lost.
-            goal, qber = low if low > VAGUE * likely else safe, likely
-            longest = int(np.diff(self._starts).max())
-            missing = syndrome_bits(longest, goal) - self._n_checks
-            n_more = min(-(-missing // self._code.size), rows_to_gain(self._code))
-            if missing > SHORTAGE * self._n_checks and n_more > 0 and self._extensions < EXTENSIONS:
-                self._n_more = n_more
-                return struct.pack("<II", 0, n_more)
-        self._decoder = Decoder(self._code, self._n_checks, min(max(qber, QBER_MIN), QBER_MAX))
+        longest = int(np.diff(self._starts).max())
+        missing, qber = judge(self._differences, self._code, longest, self._qber)
+        n_more = min(-(-missing // self._code.size), rows_to_gain(self._code))
+        if n_more and self._extensions < EXTENSIONS:
+            self._n_more = n_more
+            return struct.pack("<II", 0, n_more)
+        self._decoder = Decoder(self._code, self._n_checks, qber)
         return None
 
-    def _extend(self) -> NDArray[np.bool_]:
-        """Go over to the longer code; which of its rows are sent."""
+    def _extend(self) -> NDArray[np.int64]:
+        """Go over to the longer code; parts of each row."""
         self._code, parts = split(self._code, self._n_more)
         self._n_checks += self._n_more * self._code.size
         self._extensions += 1
         self._n_more = 0
-        sent = np.ones(self._code.n_rows, np.bool_)
-        sent[np.cumsum(parts) - 1] = False  # the last part follows from the others and their sum
-        return sent
+        return parts
 
     def _take_rows(self, payload: bytes) -> None:
         n, size = self._n_frames, self._code.size
@@ -278,12 +266,11 @@ class Ldpc:
             )
         sums = np.zeros((n, self._code.n_rows * size), np.uint8)
         sums[:, : self._n_checks] = self._differences
-        sent = self._extend()
+        parts = self._extend()
         theirs = np.unpackbits(np.frombuffer(payload, np.uint8)).reshape(n, -1, size)
-        rows = np.zeros((n, sent.size, size), np.uint8)
-        rows[:, sent] = theirs ^ self._syndromes().reshape(rows.shape)[:, sent]
-        starts = np.append(0, np.flatnonzero(~sent)[:-1] + 1)
-        rows[:, ~sent] = sums.reshape(n, -1, size) ^ np.bitwise_xor.reduceat(rows, starts, axis=1)
+        rows = self._syndromes()
+        rows[:, sent_parts(parts)] ^= theirs
+        rows = complete(rows, sums.reshape(n, -1, size), parts)
         self._differences = rows.reshape(n, -1)[:, : self._n_checks]
         self._leak_bits += n_bits
 
@@ -380,8 +367,8 @@ class Ldpc:
                 "before any bits"
             )
         self._n_more = n_more
-        sent = self._extend()
-        rows = self._syndromes().reshape(self._n_frames, -1, self._code.size)[:, sent]
+        sent = sent_parts(self._extend())
+        rows = self._syndromes()[:, sent]
         self._leak_bits += rows.size
         return np.packbits(rows).tobytes()
 
@@ -398,10 +385,10 @@ class Ldpc:
             )
         self._known[self._asked] = True
         self._errors[self._asked] = told[:n_asked] ^ self._bits[self._asked]
-        for f, search in self._searches.items() if self._decoder else ():
+        for f, search in self._searches.items():
             frame = self._frame(f)
             new = self._asked[slice(*np.searchsorted(self._asked, (frame.start, frame.stop)))]
-            self._decoder.learn(search, new - frame.start, self._errors[new])
+            search.learn(new - frame.start, self._errors[new])
         self._leak_bits += n_asked
 
 

@@ -27,7 +27,8 @@ SEED: Final = b"mdiqkd-net ldpc 1"
 SHIFT_TRIALS: Final = 512
 
 SURE_DEGREE: Final = 5
-"""The last row, of which a part only may be disclosed, has no edges of columns of a lower degree."""
+"""The last row, of which a part only may be disclosed, has no columns of a lower degree: a bit of
+two checks, one of which is not there, is as good as lost."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,6 +123,30 @@ def split(code: Code, n_more: int) -> tuple[Code, NDArray[np.int64]]:
     row_start = np.searchsorted(row[order], np.arange(parts.sum() + 1)).astype(np.int32)
     column, shift = code.column[order], code.shift[order]
     return Code(code.size, code.n_columns, row_start, column, shift), parts
+
+
+def sent_parts(parts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which rows of a code by `split` are to be sent: all but the last part of each row."""
+    sent = np.ones(int(parts.sum()), np.bool_)
+    sent[np.cumsum(parts) - 1] = False
+    return sent
+
+
+def complete(
+    rows: NDArray[np.uint8], sums: NDArray[np.uint8], parts: NDArray[np.int64]
+) -> NDArray[np.uint8]:
+    """Checks of a code by `split`, from the parts that were sent and the sums of all parts.
+
+    Args:
+        rows: Of the longer code, shape (n_frames, parts.sum(), Z); what was not sent is not read.
+        sums: Of the given code, shape (n_frames, parts.size, Z).
+        parts: Of each row.
+    """
+    out = rows.copy()
+    last = np.cumsum(parts) - 1
+    out[:, last] = 0
+    out[:, last] = sums ^ np.bitwise_xor.reduceat(out, last - parts + 1, axis=1)
+    return out
 
 
 def _column_degrees(n_columns: int, n_rows: int) -> list[int]:

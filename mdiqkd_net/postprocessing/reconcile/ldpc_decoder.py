@@ -1,6 +1,7 @@
 """From the difference of two syndromes to the errors of a frame."""
 
 import math
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -14,15 +15,13 @@ from mdiqkd_net.postprocessing.reconcile.ldpc_code import Code
 ITERATIONS: Final = 60
 """After as many, more bits are asked for."""
 
-PATIENCE: Final = 12
+PATIENCE: Final = 8
 PROGRESS: Final = 0.9
 """A frame is given up, and bits are asked for, where this many iterations leave more than this
 share of the violated checks."""
 
-FEW: Final = 0.005
-"""Unless violated checks are a smaller share of all than this: a few often vanish after all."""
-
-KNOWN_LLR: Final = 30.0
+CERTAIN: Final = round(30.0 * _ldpc_kernels.LLR_SCALE)
+"""LLR of a bit that is known, in steps."""
 
 
 def lay_out(values: NDArray[Any], filling: int, code: Code) -> NDArray[np.int16]:
@@ -54,12 +53,38 @@ def _aligned(size: int, kind: type) -> NDArray[Any]:
     return room[first : first + room.size - line].view(kind)
 
 
-class Search(NamedTuple):
-    """How far the search for the errors of a frame has come: arrays of `_ldpc_kernels.sweep`."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Search:
+    """How far the search for the errors of a frame has come.
 
+    Attributes:
+        code: Of the frame.
+        llr: What unknown bits started from, in steps.
+        post: As in `_ldpc_kernels`, like the others.
+        message: From checks.
+        syndrome: Of the errors.
+    """
+
+    code: Code
+    llr: int
     post: NDArray[np.int16]
     message: NDArray[np.int8]
     syndrome: NDArray[np.int8]
+
+    def learn(self, positions: NDArray[np.int64], errors: NDArray[np.uint8]) -> None:
+        """Take notice of bits that were unknown so far.
+
+        Args:
+            positions: Of the bits, each once, shape (k,).
+            errors: Whether they are errors, shape (k,).
+        """
+        columns, places = np.divmod(positions, self.code.size)
+        # What the checks have said of these bits stays; what was guessed of them goes.
+        change = np.where(errors, -CERTAIN, CERTAIN) - self.llr
+        laid = _columns(self.post, self.code)
+        laid[columns, places] += change.astype(np.int16)
+        again = places < N_LANES
+        laid[columns[again], places[again] + self.code.size] = laid[columns[again], places[again]]
 
 
 class Outcome(NamedTuple):
@@ -91,7 +116,6 @@ class Decoder:
         self._code = code
         self._n_checks = n_checks
         self._llr = round(scale * math.log((1.0 - qber) / qber))
-        self._certain = round(scale * KNOWN_LLR)
         there = np.zeros(code.n_rows * size, np.int8)
         there[:n_checks] = -1
         self._there = _in_lanes(there)
@@ -114,31 +138,13 @@ class Decoder:
         """
         code = self._code
         values = np.full(errors.size, self._llr, np.int16)
-        values[known] = np.where(errors[known], -self._certain, self._certain)
+        values[known] = np.where(errors[known], -CERTAIN, CERTAIN)
         syndrome = np.zeros(code.n_rows * code.size, np.int8)
         syndrome[: difference.size] = -difference.astype(np.int8)
         # Behind the end of the frame, both users have zeros.
-        post = lay_out(values, self._certain, code)
+        post = lay_out(values, CERTAIN, code)
         message = _aligned(code.column.size * code.size, np.int8)
-        return Search(post, message, _in_lanes(syndrome))
-
-    def learn(
-        self, search: Search, positions: NDArray[np.int64], errors: NDArray[np.uint8]
-    ) -> None:
-        """Take notice of what bits are that were unknown at the beginning.
-
-        Args:
-            search: Is changed.
-            positions: Of the bits, each once, shape (k,).
-            errors: Whether they are errors, shape (k,).
-        """
-        columns, places = np.divmod(positions, self._code.size)
-        # What the checks have said of these bits stays; what was guessed of them goes.
-        change = np.where(errors, -self._certain, self._certain) - self._llr
-        laid = _columns(search.post, self._code)
-        laid[columns, places] += change.astype(np.int16)
-        again = places < N_LANES
-        laid[columns[again], places[again] + self._code.size] = laid[columns[again], places[again]]
+        return Search(code, self._llr, post, message, _in_lanes(syndrome))
 
     def go_on(self, search: Search, n_bits: int) -> Outcome:
         """Iterate until all checks hold, or nothing is gained.
@@ -150,7 +156,9 @@ class Decoder:
         code = self._code
         history = np.zeros(ITERATIONS, np.int64)
         n = _ldpc_kernels.iterate(
-            *search,
+            search.post,
+            search.message,
+            search.syndrome,
             self._there,
             code.row_start,
             code.column,
@@ -164,7 +172,6 @@ class Decoder:
             history,
             PATIENCE,
             PROGRESS,
-            FEW * self._n_checks,
         )
         found = _columns(search.post, code)[:, : code.size].reshape(-1)[:n_bits]
         return Outcome(np.abs(found), (found < 0).astype(np.uint8), history[:n])

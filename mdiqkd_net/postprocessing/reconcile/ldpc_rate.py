@@ -19,6 +19,12 @@ QBER_MIN: Final = 1e-4
 # Syndrome bits over n h(QBER): what decodes without requests in most frames, by measurement.
 _MARGINS: Final = ((0.0, 1.20), (0.005, 1.145), (0.01, 1.125), (0.02, 1.11), (0.03, 1.112))
 
+SHORTAGE: Final = 0.03
+"""A syndrome is extended if this share of it is missing."""
+
+VAGUE: Final = 0.9
+"""An estimate is vague if one standard deviation below it is less than this share of it."""
+
 _RATES: Final = np.geomspace(QBER_MIN / 10.0, 0.5, 500)
 
 
@@ -58,3 +64,28 @@ def estimate_qber(
     deviation = math.sqrt(max(share * (1.0 - share), 1.0 / differences.size) / differences.size)
     found = np.interp(share + deviation * np.array(deviations), shares, _RATES)
     return [float(qber) for qber in found]
+
+
+def judge(
+    differences: NDArray[np.uint8], code: Code, n_bits: int, qber: float
+) -> tuple[int, float]:
+    """How many checks are missing for the errors that the syndromes tell of, and at which rate.
+
+    Args:
+        differences: Of the syndromes of frames, shape (n_frames, n_checks).
+        code: Theirs.
+        n_bits: Bits of a frame.
+        qber: What was expected: it is returned unless it is off by two standard deviations.
+    """
+    lowest, low, likely, highest, safe = estimate_qber(
+        differences, code, (-2.0, -1.0, 0.0, 2.0, -3.0)
+    )
+    missing = 0
+    if not lowest <= qber <= highest:
+        # What a longer code will tell is more exact, and what was sent too much is lost.
+        goal, qber = low if low > VAGUE * likely else safe, likely
+        n_checks = differences.shape[1]
+        missing = syndrome_bits(n_bits, goal) - n_checks
+        if missing <= SHORTAGE * n_checks:
+            missing = 0
+    return missing, min(max(qber, QBER_MIN), QBER_MAX)

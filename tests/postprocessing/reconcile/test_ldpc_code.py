@@ -7,7 +7,9 @@ import pytest
 from mdiqkd_net.postprocessing.reconcile.ldpc_code import (
     SURE_DEGREE,
     build,
+    complete,
     rows_to_gain,
+    sent_parts,
     split,
 )
 from mdiqkd_net.postprocessing.reconcile.ldpc_degrees import DEGREES, TABLE, degree_shares
@@ -65,6 +67,17 @@ def test_parts_of_split_rows_sum_up_to_them(n_more):
     assert degrees.min() >= 2
     for first, n in zip(starts, parts, strict=True):
         assert np.ptp(degrees[first : first + n]) <= 1
+
+
+def test_what_is_not_sent_follows_from_the_rest():
+    _, parts = split(build(60, 20, 64), 31)
+    rows = np.random.default_rng(1).integers(0, 2, (3, 51, 64), dtype=np.uint8)
+    sums = np.bitwise_xor.reduceat(rows, np.cumsum(parts) - parts, axis=1)
+    sent = sent_parts(parts)
+    assert sent.sum() == 31
+    seen = rows.copy()
+    seen[:, ~sent] ^= 1
+    assert np.array_equal(complete(seen, sums, parts), rows)
 
 
 def test_as_many_rows_can_be_gained_as_leave_two_edges():
