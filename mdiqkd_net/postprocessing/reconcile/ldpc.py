@@ -242,7 +242,7 @@ class Ldpc:
             return None
         longest = int(np.diff(self._starts).max())
         missing, qber = judge(self._differences, self._code, longest, self._qber)
-        n_more = min(-(-missing // self._code.size), rows_to_gain(self._code))
+        n_more = min(missing // self._code.size, rows_to_gain(self._code))
         if n_more and self._extensions < EXTENSIONS:
             self._n_more = n_more
             return struct.pack("<II", 0, n_more)

@@ -15,7 +15,7 @@ from mdiqkd_net.postprocessing.reconcile.ldpc_code import Code
 ITERATIONS: Final = 60
 """After as many, more bits are asked for."""
 
-PATIENCE: Final = 8
+PATIENCE: Final = 12
 PROGRESS: Final = 0.9
 """A frame is given up, and bits are asked for, where this many iterations leave more than this
 share of the violated checks."""

@@ -75,15 +75,13 @@ def judge(
         differences: Of the syndromes of frames, shape (n_frames, n_checks).
         code: Theirs.
         n_bits: Bits of a frame.
-        qber: What was expected: it is returned unless it is off by two standard deviations.
+        qber: What was expected: it is returned unless it is off by three standard deviations.
     """
-    lowest, low, likely, highest, safe = estimate_qber(
-        differences, code, (-2.0, -1.0, 0.0, 2.0, -3.0)
-    )
+    lowest, low, likely, highest = estimate_qber(differences, code, (-3.0, -1.0, 0.0, 3.0))
     missing = 0
     if not lowest <= qber <= highest:
         # What a longer code will tell is more exact, and what was sent too much is lost.
-        goal, qber = low if low > VAGUE * likely else safe, likely
+        goal, qber = low if low > VAGUE * likely else lowest, likely
         n_checks = differences.shape[1]
         missing = syndrome_bits(n_bits, goal) - n_checks
         if missing <= SHORTAGE * n_checks:
