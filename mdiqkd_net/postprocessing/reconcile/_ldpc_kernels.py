@@ -57,21 +57,14 @@ def _doubt(x: float) -> float:
     return min(-math.log(math.tanh(max(x, 0.5) / 2.0 / LLR_SCALE)), 3.96)
 
 
+def _coarse(i: int) -> int:
+    ends = (_doubt(16 * i + f) * math.exp(f / LLR_SCALE) for f in (0, 15))
+    return round(DOUBT_SCALE * 128 / 127 * math.sqrt(math.prod(ends)))
+
+
 # phi(16 i + f) of an LLR in steps is COARSE[i] FINE[f], but for i = 0, where START[f] is to be
 # added to FINE[f], modulo 2^8. COARSE is of 16 bits, FINE and the sum are below 2^7.
-_COARSE: Final = (
-    [32767]
-    + [
-        round(
-            DOUBT_SCALE
-            * 128
-            / 127
-            * math.sqrt(math.prod(_doubt(16 * i + f) * math.exp(f / LLR_SCALE) for f in (0, 15)))
-        )
-        for i in range(1, 9)
-    ]
-    + [0] * 7
-)
+_COARSE: Final = [32767, *map(_coarse, range(1, 8)), *[0] * 8]
 _FINE: Final = [round(127 * math.exp(-f / LLR_SCALE)) for f in range(16)]
 _START: Final = [(round(_doubt(f) * DOUBT_SCALE / 256) - _FINE[f]) % 256 for f in range(16)]
 

@@ -26,11 +26,13 @@ CERTAIN: Final = round(30.0 * _ldpc_kernels.LLR_SCALE)
 
 def lay_out(values: NDArray[Any], filling: int, code: Code) -> NDArray[np.int16]:
     """Values of a frame in the layout of `post` in `_ldpc_kernels`."""
-    padded = np.full(code.n_columns * code.size, filling, np.int16)
-    padded[: values.size] = values
     laid = np.zeros(code.n_columns * (code.size + MARGIN) + N_LANES, np.int16)
     columns = _columns(laid, code)
-    columns[:, : code.size] = padded.reshape(code.n_columns, code.size)
+    whole = values.size // code.size
+    columns[:whole, : code.size] = values[: whole * code.size].reshape(whole, code.size)
+    columns[whole:, : code.size] = filling
+    for rest in columns[whole : whole + 1]:
+        rest[: values.size - whole * code.size] = values[whole * code.size :]
     columns[:, code.size : code.size + N_LANES] = columns[:, :N_LANES]
     return laid
 
