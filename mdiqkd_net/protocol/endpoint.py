@@ -19,6 +19,7 @@ from mdiqkd_net.protocol.handing import HANDOUT_MESSAGES, Handouts, Shelf
 from mdiqkd_net.protocol.ids import ordered
 from mdiqkd_net.protocol.leases import GrantLimit
 from mdiqkd_net.protocol.light import SessionLight
+from mdiqkd_net.protocol.numbering import BlockNumbers
 from mdiqkd_net.protocol.reconciling import RoundTrips
 from mdiqkd_net.protocol.states import PAIR_MESSAGES, WRONG_STATE, Role, State
 from mdiqkd_net.protocol.tags import MAX_TAG_FAILURES, Pads
@@ -106,7 +107,7 @@ class Endpoint:
         self.role = Role.COORDINATOR if plan.node == self.users[0] else Role.PARTICIPANT
         self._commits = Commits(self.users, self.role, pads, records)
         self.handouts = Handouts(self.users, self.role, shelf, entropy)
-        self._next_block = 0
+        self._numbers = BlockNumbers(records)
         self._has_met = False
         self._n_asked = 0
         self._asks = False
@@ -218,7 +219,7 @@ class Endpoint:
     def _resume(self) -> Say:
         unsettled = self._records.unsettled()[-MAX_UNSETTLED:]
         blocks = [record.block_id for record in unsettled]
-        return Say(Resume(blocks=blocks, next_block=self._least_next))
+        return Say(Resume(blocks=blocks, next_block=self._numbers.least))
 
     def _ask_for_pads(self) -> list[Effect]:
         if self._asks_pads:
@@ -231,10 +232,6 @@ class Endpoint:
         plan = self._plan
         return Tell(PairRequest(n_pulses=plan.n_pulses, peer=plan.peer, request=self._n_asked), 0)
 
-    @property
-    def _least_next(self) -> int:
-        return max(self._next_block, self._records.next_block())
-
     def _receive_about_pair(self, message: Message) -> list[Effect]:
         if type(message) not in PAIR_MESSAGES[self.role]:
             raise RemoteProtocolError(
@@ -244,7 +241,7 @@ class Endpoint:
             return self.handouts.receive(message)
         match message:
             case Resume(blocks=blocks, next_block=next_block):
-                self._next_block = max(self._next_block, next_block)
+                self._numbers.hear(next_block)
                 self._has_met = True
                 effects = self._commits.listed(blocks, self._ripening)
                 return [*effects, *self.handouts.linked(), *self.request()]
@@ -336,7 +333,7 @@ class Endpoint:
             if self._waiting is not None and self._waiting[0].stream == frame.stream:
                 self._waiting = None
             return []
-        if frame.stream < self._least_next:
+        if frame.stream < self._numbers.least:
             return []  # crossed with the end of its block
         raise RemoteProtocolError(
             f"{type(message).__name__} of block {frame.stream}, which is not open; "
@@ -349,12 +346,12 @@ class Endpoint:
             self._remember(self._block)
         if message.session_digest in self._over:
             return []  # kept while there was no connection, and overtaken by the end of its session
-        least = self._least_next
-        if frame.seq or message.block != frame.stream or message.block < least:
+        if frame.seq or message.block != frame.stream:
             raise RemoteProtocolError(
                 f"BlockOpen of block {message.block} as frame {frame.seq} of stream "
-                f"{frame.stream}; allowed: first of the stream of a block from {least} on"
+                f"{frame.stream}; allowed: first of the stream of its block"
             )
+        self._numbers.require(message.block)
         if block is not None and block.state is State.OPENING:
             return block.open_as(message.block, frame, message)
         self._waiting = frame, message  # the relay's word is still on its way to us
@@ -386,7 +383,7 @@ class Endpoint:
                 role=self.role,
                 users=self.users,
                 peer=self._plan.peer,
-                block=self._least_next,
+                block=self._numbers.least,
                 stream_at_relay=stream,
                 ready=ready,
                 agreement=self._plan.agreement,

@@ -11,7 +11,6 @@ from msgspec import Meta, Struct
 QUOTA: Final = 0x0401
 BUSY: Final = 0x0402
 
-
 MAX_ADDRESSES: Final = 4096
 """Addresses whose failures are remembered."""
 

@@ -97,6 +97,11 @@ class _Linked:
 
 
 @dataclass(frozen=True, slots=True)
+class _Broken:
+    link: Link
+
+
+@dataclass(frozen=True, slots=True)
 class _RelayLinked:
     kept: bool
 
@@ -117,7 +122,7 @@ class _GivenUp:
     wish: Wish
 
 
-_Event = _Linked | _RelayLinked | _FromPeer | _FromRelay | Wish | _GivenUp
+_Event = _Linked | _Broken | _RelayLinked | _FromPeer | _FromRelay | Wish | _GivenUp
 
 
 class Pair:
@@ -208,7 +213,7 @@ class Pair:
                 self.fail(f"{self._peer.node}: {error}")
             raise
         except WireError:
-            link.break_off()
+            await self._queue(_Broken(link))
             raise
         finally:
             if self._link is link:
@@ -310,6 +315,8 @@ class Pair:
         match event:
             case _Linked(link=link):
                 await self._take_up(link)
+            case _Broken(link=link):
+                link.break_off()
             case _RelayLinked(kept=kept):
                 await self._compute(partial(self._core.relay_linked, kept=kept))
             case _FromPeer(link=link, frame=frame) if link is self._link:

@@ -3,7 +3,8 @@
 import msgspec
 import numpy as np
 import pytest
-from triangle import Random, Triangle
+from memory_users import Random
+from triangle import Triangle
 
 from mdiqkd_net.errors import LocalProtocolError, RemoteProtocolError
 from mdiqkd_net.postprocessing.reconcile import RECONCILERS

@@ -31,11 +31,6 @@ async def server(credentials, nursery):
     return made
 
 
-@pytest.fixture
-def credentials(tls):
-    return lambda node: RealWorld().credentials(tls(node), NOWHERE)
-
-
 async def test_frames_cross_a_link(server, credentials):
     async with connected(server, credentials("bob")) as link:
         link.send(framed(m.SiftDone(count=3, nonce=bytes(16))))
@@ -214,3 +209,20 @@ async def test_what_ends_a_link_is_reported(server, credentials):
 def test_a_certificate_names_exactly_one_node(names):
     with pytest.raises(WireError, match="exactly one"):
         tls.certified_node({"subjectAltName": names})
+
+
+async def test_a_connection_breaks_off_only_what_no_newer_one_has_taken_up(server, credentials):
+    own = Correspondence(secrets.token_bytes)
+    links = []
+    for _ in range(2):
+        link = await dialed(server, credentials("bob"), correspond=lambda _: own)
+        link.take_up()
+        links.append(link)
+    epoch = own.epoch
+    older, newer = links
+    older.break_off()
+    assert own.epoch == epoch
+    newer.break_off()
+    assert own.epoch != epoch
+    for link in links:
+        await link.close()
