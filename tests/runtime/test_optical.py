@@ -210,6 +210,30 @@ async def test_a_transmitter_that_goes_away_is_named(nursery):
     nursery.cancel_scope.cancel()
 
 
+async def test_an_answer_that_is_lost_with_its_link_is_not_waited_for_on_the_next(nursery):
+    """Seed 2323 of the simulation: the relay waited for it, and had no turn for anybody."""
+    plane = LightPlane(DEVICE, RealWorld())
+    ends = {user: wires(user) for user in ("alice", "bob")}
+    for fiber, own in ends.values():
+        nursery.start_soon(plane.serve, fiber)
+        own.tell(m.LightArm(session=SESSION, source=source_settings(SOURCE)))
+
+    async def come_back_when_asked():
+        alice, bob = ends["alice"][1], ends["bob"][1]
+        question = decode(await alice.next_frame())
+        await bob.next_frame()
+        await bob.close()
+        nursery.start_soon(plane.serve, wires("bob")[0])
+        await trio.testing.wait_all_tasks_blocked()
+        states = bulk.pack_unsigned(np.zeros(question.gaps.n, np.uint8))
+        alice.tell(m.Light(session=SESSION, states=states))
+
+    nursery.start_soon(come_back_when_asked)
+    with trio.fail_after(60), pytest.raises(DeviceError, match="the transmitter of bob went away"):
+        await plane.measure(SESSION, tuple(ends), segments(10_000, 10_000), _nobody_listens)
+    nursery.cancel_scope.cancel()
+
+
 async def _nobody_listens(_clicks):
     pass
 
