@@ -122,6 +122,9 @@ class MemoryStore:
         if effect.phase is Phase.ABORTED:
             self.values.pop(effect.block_id, None)
 
+    def forget_words(self) -> None:
+        self.records = {name: replace(r, said=b"") for name, r in self.records.items()}
+
     @property
     def offered(self) -> dict[bytes, bytes]:
         return {
@@ -146,6 +149,7 @@ class User:
     ended: list[str] = field(default_factory=list)
     latched: str = ""
     error: Exception | None = None
+    blamed: str = ""
 
     def __post_init__(self) -> None:
         self.start()

@@ -22,6 +22,7 @@ from mdiqkd_net.physics.encodings import light_table
 from mdiqkd_net.postprocessing.processor import HERE, Processor
 from mdiqkd_net.protocol import effects as fx
 from mdiqkd_net.protocol.agreement import Agreement
+from mdiqkd_net.protocol.announcing import MAX_ANNOUNCED
 from mdiqkd_net.protocol.correspondence import Correspondence
 from mdiqkd_net.protocol.endpoint import PairPlan
 from mdiqkd_net.protocol.handshake import greet
@@ -88,6 +89,7 @@ class Triangle:
         round_trip_s: float = 0.0,
         receiver: ReceiverParams = RECEIVER,
         processor: Processor = HERE,
+        session_events: int = MAX_ANNOUNCED,
     ) -> None:
         self.random = Random(seed)
         self.tamper = tamper or (lambda _source, _target, frame: frame)
@@ -120,6 +122,7 @@ class Triangle:
                 blocks=blocks,
                 agreement=agreement,
                 qber_hint=0.02,
+                session_events=session_events,
             )
             pads = MemoryPads(pad_seeds[name == "bob"], name == "alice")
             self.users[name] = User(name, plan, pads, self.random, processor)
@@ -234,8 +237,7 @@ class Triangle:
 
     def _refuse(self, user: User, source: str, error: ProtocolError | WireError) -> None:
         """A user refuses what came from somewhere, and hears nobody from then on."""
-        del source
-        user.error = error
+        user.error, user.blamed = error, source
         self._perform(user, user.core.abort(str(error)))
 
     def _accept(self, target: str, source: str, frame: Frame, wire: _Wire) -> bool:
@@ -281,6 +283,8 @@ class Triangle:
                     self._perform(user, user.core.go_on())
                 case fx.Latch(reason=reason):
                     user.latched = reason
+                case fx.Refuse(error=error):
+                    self._refuse(user, user.plan.peer, error)
                 case fx.Finished(outcome=outcome):
                     user.ended.append(outcome)
                     self._perform(user, user.core.request())

@@ -1,20 +1,29 @@
 """One user's side of one pair: blocks, one after another, over connections that come and go."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from mdiqkd_net.errors import AuthenticationError, RemoteProtocolError
+from mdiqkd_net.errors import AuthenticationError, RemoteProtocolError, WireError
 from mdiqkd_net.monitoring.public import End
 from mdiqkd_net.postprocessing.processor import HERE, Processor
 from mdiqkd_net.protocol.agreement import Agreement
-from mdiqkd_net.protocol.announcing import AnnouncementLog
+from mdiqkd_net.protocol.announcing import MAX_ANNOUNCED, AnnouncementLog
 from mdiqkd_net.protocol.block import Block
 from mdiqkd_net.protocol.commit import OFFERED, Phase
 from mdiqkd_net.protocol.committing import Commits, Records
 from mdiqkd_net.protocol.context import BlockContext
 from mdiqkd_net.protocol.credit import Granted
-from mdiqkd_net.protocol.effects import BurnReceived, Effect, Latch, Report, Say, Settle, Tell
+from mdiqkd_net.protocol.effects import (
+    BurnReceived,
+    Effect,
+    Latch,
+    Refuse,
+    Report,
+    Say,
+    Settle,
+    Tell,
+)
 from mdiqkd_net.protocol.handing import HANDOUT_MESSAGES, Handouts, Shelf
 from mdiqkd_net.protocol.ids import ordered
 from mdiqkd_net.protocol.leases import GrantLimit
@@ -60,6 +69,7 @@ class PairPlan:
         blocks: How many blocks; 0 is without end.
         agreement: What both must hold in common.
         qber_hint: Z error rate to reconcile the first block with.
+        session_events: Events of a session that there is memory for.
     """
 
     node: str
@@ -68,6 +78,7 @@ class PairPlan:
     blocks: int
     agreement: Agreement
     qber_hint: float
+    session_events: int = MAX_ANNOUNCED
 
 
 class Endpoint:
@@ -113,6 +124,7 @@ class Endpoint:
         self._asks = False
         self._asks_pads = False
         self._lacks_pads = False
+        self._unanswered: list[bytes] = []
         self._block: Block | None = None
         self._waiting: tuple[Frame, BlockOpen] | None = None
         self._over: deque[bytes] = deque(maxlen=MAX_STREAMS)
@@ -154,6 +166,7 @@ class Endpoint:
             kept: Whether both sides go on where the last one broke off.
         """
         self._asks_pads = False
+        self._unanswered = []
         effects: list[Effect] = []
         if not kept:
             self._waiting = None
@@ -243,8 +256,7 @@ class Endpoint:
             case Resume(blocks=blocks, next_block=next_block):
                 self._numbers.hear(next_block)
                 self._has_met = True
-                effects = self._commits.listed(blocks, self._ripening)
-                return [*effects, *self.handouts.linked(), *self.request()]
+                return [*self._answer(blocks), *self.handouts.linked(), *self.request()]
             case PadLeaseRequest(high_water=high_water):
                 self._grants.admit(self._now_s())
                 base, count = self._pads.grant(high_water)
@@ -262,11 +274,24 @@ class Endpoint:
         self._pads.accept_lease(base, count)
         # Who lacked a pad to answer with asks to be told once more.
         again, self._lacks_pads = self._lacks_pads, False
+        blocks = self._unanswered
         left = self._pads.lease_left
-        if left == 0 or (left < PADS_PER_BLOCK and not again):
+        if left == 0 or (left < PADS_PER_BLOCK and not again and not blocks):
             peer = self._plan.peer
             return [Latch(f"the pads for {peer} are used up; `mdiqkd pki` makes new ones")]
-        return [*([self._resume()] if again else []), *self.request()]
+        answers = self._answer(blocks)
+        return [*answers, *([self._resume()] if again else []), *self.request()]
+
+    def _answer(self, blocks: Iterable[bytes]) -> list[Effect]:
+        """What we say of blocks that the peer has listed; where that takes a pad, once there is."""
+        effects: list[Effect] = []
+        self._unanswered = []
+        for block_id in dict.fromkeys(blocks):
+            if self._commits.lacks_words(block_id) and not self._can_answer(block_id):
+                self._unanswered.append(block_id)
+            else:
+                effects += self._commits.listed([block_id], self._ripening)
+        return [*effects, *(self._ask_for_pads() if self._unanswered else [])]
 
     @property
     def _ripening(self) -> bytes | None:
@@ -285,11 +310,16 @@ class Endpoint:
         try:
             effects = self._commits.receive(message)
         except AuthenticationError:
-            self._n_tag_failures += 1
-            if self._n_tag_failures < MAX_TAG_FAILURES:
-                raise
-            return [Latch(f"{self._n_tag_failures} tags of {self._plan.peer} did not fit")]
+            if latch := self._count_failed_tags(1):
+                return latch
+            raise
         return self._settled(effects)
+
+    def _count_failed_tags(self, n_failures: int) -> list[Effect]:
+        self._n_tag_failures += n_failures
+        if not n_failures or self._n_tag_failures < MAX_TAG_FAILURES:
+            return []
+        return [Latch(f"{self._n_tag_failures} tags of {self._plan.peer} did not fit")]
 
     def _can_answer(self, block_id: bytes) -> bool:
         """Whether there is a pad for an answer, besides those that the block at hand will need."""
@@ -328,7 +358,8 @@ class Endpoint:
             self.role is Role.COORDINATOR or block.state is not State.OPENING
         )
         if block is not None and has_stream and frame.stream == block.number:
-            return self._settled(block.receive_peer(frame, message))
+            effects = self._settled(block.receive_peer(frame, message))
+            return [*self._count_failed_tags(block.tag_failures), *effects]
         if isinstance(message, BlockAborted):
             if self._waiting is not None and self._waiting[0].stream == frame.stream:
                 self._waiting = None
@@ -371,7 +402,11 @@ class Endpoint:
         source = self._plan.agreement.prepared_source
         try:
             log = AnnouncementLog(
-                ready.session, ready.relay_key, ready.n_pulses, ready.segment_pulses
+                ready.session,
+                ready.relay_key,
+                ready.n_pulses,
+                ready.segment_pulses,
+                self._plan.session_events,
             )
         except ValueError:
             raise RemoteProtocolError("PairReady: the relay's key is no Ed25519 key") from None
@@ -406,7 +441,10 @@ class Endpoint:
         if waiting is None:
             return []
         frame, proposal = waiting
-        return self._block.open_as(proposal.block, frame, proposal)
+        try:
+            return self._block.open_as(proposal.block, frame, proposal)
+        except (RemoteProtocolError, WireError) as error:
+            return [Refuse(error)]  # the relay has only shown what is wrong with it
 
     def _check_ready(self, ready: PairReady) -> None:
         if tuple(ready.users) != self.users:

@@ -293,6 +293,8 @@ class Link:
                 data = await self._stream.receive()
                 self.n_bytes += len(data)
                 return data
+        except NotTrustedError as error:  # who is dialed says so only now, by TLS 1.3
+            raise RemoteProtocolError(f"{self._lost()}: {error}", LINK_LOST) from None
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise self._lost() from None
         finally:

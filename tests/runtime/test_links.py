@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 from listening import Server, connected, dialed, framed, read_to_the_end, strangers
+from msgspec.structs import replace
 from trio.testing import MockClock
 
 from mdiqkd_net.errors import ConfigError, ProtocolError, RemoteProtocolError, WireError
@@ -88,6 +89,13 @@ async def test_a_node_that_is_not_expected_or_lies_is_refused_and_reported(
 async def test_a_certificate_of_another_authority_is_refused(server, foreign_tls):
     credentials = RealWorld().credentials(foreign_tls, NOWHERE)
     with pytest.raises(RemoteProtocolError, match="certificate refused"):
+        await open_and_read(server, credentials)
+
+
+async def test_who_is_refused_for_its_certificate_is_told_why(server, tls, foreign_tls):
+    ours = replace(foreign_tls, authority=tls("bob").authority)  # so that only the server refuses
+    credentials = RealWorld().credentials(ours, NOWHERE)
+    with pytest.raises(RemoteProtocolError, match=r"alice is gone: refused by .* \(.*_ALERT_"):
         await open_and_read(server, credentials)
 
 

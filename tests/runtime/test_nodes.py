@@ -31,6 +31,9 @@ from mdiqkd_net.runtime.world import RealWorld
 from mdiqkd_net.wire.frames import Frame
 from mdiqkd_net.wire.messages import Gate
 
+LONGER_THAN_LIGHT_S = 6.0
+"""What the first light takes on a busy machine, kernels to be loaded, is two seconds."""
+
 
 @pytest.fixture
 def site(tmp_path, tls, pads):
@@ -117,11 +120,11 @@ async def test_a_peer_that_falls_silent_is_given_up(site, nursery, monkeypatch):
         return [] if sifts and core.role is Role.PARTICIPANT else answer(core, frame)
 
     monkeypatch.setattr(Endpoint, "receive_peer", mute)
-    site.change("alice", patience_s=2.0)
+    site.change("alice", patience_s=LONGER_THAN_LIGHT_S)
     nursery.start_soon(site.node("charles").run)
     nursery.start_soon(_forgive, site.node("bob"))
     with pytest.RaisesGroup(
-        pytest.RaisesExc(RemoteProtocolError, match=r"bob has been silent for 2 s in state"),
+        pytest.RaisesExc(RemoteProtocolError, match=r"bob has been silent for 6 s in state"),
         flatten_subgroups=True,
     ):
         await site.node("alice").run()
@@ -182,6 +185,7 @@ async def test_a_pair_that_has_failed_holds_up_nobody(site):
                 analysis=Analysis(),
                 frozen=site.base / "frozen.jsonl",
                 world=RealWorld(),
+                when_troubled=lambda: None,
             )
             pair.fail("bob is gone for good")
             with trio.fail_after(5):
@@ -189,6 +193,7 @@ async def test_a_pair_that_has_failed_holds_up_nobody(site):
                 for _ in range(200):  # more than an inbox holds
                     await pair.from_relay(Frame(Gate.TYPE, 1, 0, 0, b""))
     assert pair.done.is_set()
+    assert pair.trouble == "bob is gone for good"
 
 
 async def test_a_peer_that_never_comes_is_named(site, nursery):
@@ -199,7 +204,7 @@ async def test_a_peer_that_never_comes_is_named(site, nursery):
         flatten_subgroups=True,
     ):
         await site.node("alice").run()
-    assert site.lines["alice"].named("block.aborted")[0]["secret_bits"] == 0
+    assert "bob did not connect" in site.lines["alice"].named("pair.lost")[0]["reason"]
     nursery.cancel_scope.cancel()
 
 
@@ -216,7 +221,7 @@ async def test_a_relay_that_never_comes_is_named(site):
 async def test_a_relay_that_dies_in_the_middle_and_stays_away_is_named(site, nursery):
     """Who gives up first says so to its peer, which may then have nothing left to wait for."""
     for name in ("alice", "bob"):
-        site.change(name, patience_s=2.0)
+        site.change(name, patience_s=LONGER_THAN_LIGHT_S)
         nursery.start_soon(_forgive, site.node(name))
     async with trio.open_nursery() as relay:
         relay.start_soon(site.node("charles").run)
@@ -227,13 +232,13 @@ async def test_a_relay_that_dies_in_the_middle_and_stays_away_is_named(site, nur
     async with trio.open_nursery() as first:
 
         async def gives_up(name):
-            await site.lines[name].wait_for("pair.failed")
+            await site.lines[name].wait_for("pair.lost")
             first.cancel_scope.cancel()
 
         for name in ("alice", "bob"):
             first.start_soon(gives_up, name)
-    failed = [site.lines[name].named("pair.failed") for name in ("alice", "bob")]
-    assert "the relay has been away for 2 s" in {e["reason"] for ended in failed for e in ended}
+    lost = [site.lines[name].named("pair.lost") for name in ("alice", "bob")]
+    assert "the relay has been away for 6 s" in {e["reason"] for ended in lost for e in ended}
     assert fingerprints(site, "alice", "bob") == fingerprints(site, "bob", "alice") == {}
     nursery.cancel_scope.cancel()
 
