@@ -16,6 +16,11 @@ from mdiqkd_net.postprocessing.reconcile._lanes import (
 )
 
 
+def _times_plus(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    """Emit a b + c in two roundings: one, where there is an instruction, would depend on it."""
+    return builder.fadd(builder.fmul(a, b), c)
+
+
 def coth_of_half(scale: float) -> Any:
     """A function LANES -> FLOATS: coth(s / 2) of unsigned s in steps of 1 / `scale`.
 
@@ -25,16 +30,14 @@ def coth_of_half(scale: float) -> Any:
     @operation(FLOATS, LANES)
     def coth(builder: Any, a: Any) -> Any:
         value = builder.uitofp(builder.zext(a, I32), F32)
-        z = call(
+        z = _times_plus(
             builder,
-            "fmuladd",
-            F32,
             value,
             constant(F32, 0.5 / scale),
             constant(F32, 0.125 / scale),
         )
         square = builder.fmul(z, z)
-        upper = call(builder, "fmuladd", F32, square, constant(F32, 6.0), constant(F32, 15.0))
+        upper = _times_plus(builder, square, constant(F32, 6.0), constant(F32, 15.0))
         lower = builder.fmul(z, builder.fadd(square, constant(F32, 15.0)))
         return builder.fdiv(upper, lower)
 
@@ -51,10 +54,8 @@ def scaled_log(scale: float) -> Any:
     @operation(LANES, FLOATS)
     def log(builder: Any, a: Any) -> Any:
         bits = builder.bitcast(a, I32)
-        linear = call(
+        linear = _times_plus(
             builder,
-            "fmuladd",
-            F32,
             builder.sitofp(bits, F32),
             constant(F32, scale * np.log(2.0) * 2.0**-23),
             constant(F32, 0.5 - 127.0 * scale * np.log(2.0)),
@@ -65,7 +66,7 @@ def scaled_log(scale: float) -> Any:
         m = builder.fsub(builder.bitcast(mantissa, F32), constant(F32, 1.0))
         bulge = builder.fmul(m, constant(F32, _BULGE * scale * np.log(2.0)))
         rest = builder.fsub(constant(F32, 1.0), m)
-        total = call(builder, "fmuladd", F32, bulge, rest, linear)
+        total = _times_plus(builder, bulge, rest, linear)
         total = call(builder, "maxnum", F32, total, constant(F32, 0.0))
         return builder.trunc(builder.fptosi(total, I32), I16)
 

@@ -6,7 +6,8 @@ rows, E edges and Z bits per column:
     post      (N (Z + 64) + 32,) int16: LLR of each bit for being equal on both sides, in steps of
               1 / LLR_SCALE. Column c begins at `c (Z + 64) + 32`; the 32 first bits are repeated
               behind its end, so that 32 can be read from any place on. The rest is of no use.
-    message   (E Z,) int8: LLR from check to bit, as last sent, in the same steps
+    message   (E Z,) int8: LLR from check to bit, as last sent, in the same steps; those of 32
+              checks of a row stand together, edge by edge
     syndrome  (M Z,) int8: -1 where the parities of the two users differ, else 0
     known     (M Z,) int8: -1 where a check was disclosed, 0 where it is not there
     inputs    (D 32,) int16 for rows of at most D edges
@@ -111,6 +112,7 @@ def _sweep(
             place[j] = start + shift[first + j]
             end[j] = start + size
         for k in range(0, size, v.N_LANES):
+            sent = first * size + k * degree
             sign = v.load_bytes(syndrome, row * size + k)
             there = v.load_bytes(known, row * size + k)
             parity = v.everywhere(0)
@@ -118,7 +120,7 @@ def _sweep(
             least = v.bytes_everywhere(127)
             for j in range(degree):
                 p = v.load(post, place[j])
-                q = v.subtract(p, v.widen(v.load_bytes(message, (first + j) * size + k)))
+                q = v.subtract(p, v.widen(v.load_bytes(message, sent + j * v.N_LANES)))
                 b = v.narrow(q)
                 x = v.magnitude(b)
                 phi = _phi(x)
@@ -142,7 +144,7 @@ def _sweep(
                 out = v.narrow(v.add(to_all, v.product(phi, slope)))
                 out = v.where_equal(v.magnitude(b), least, to_least, out)
                 out = v.with_sign(out, v.bytes_differ(sign, b))
-                v.store_bytes(message, (first + j) * size + k, out)
+                v.store_bytes(message, sent + j * v.N_LANES, out)
                 at = place[j]
                 v.store(post, at, v.add(q, v.widen(out)))
                 at += v.N_LANES
