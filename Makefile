@@ -9,7 +9,7 @@ demo: $(VENV)/.installed  ## make a key end to end: three processes, a live view
 	@$(BIN)/mdiqkd run scenarios/pair.toml
 
 test: $(VENV)/.installed-dev  ## run the tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: $(VENV)/.installed-dev  ## format, lint, types, layers
 	$(BIN)/ruff format --check .

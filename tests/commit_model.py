@@ -8,9 +8,10 @@ that gives the block up, somebody inside the encryption who forges what carries 
 store put back to an earlier phase.
 """
 
-from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+
+from state_space import StateSpace
 
 from mdiqkd_net.protocol.commit import COMMIT_MOVES, OFFERED, UNSETTLED, Heard, Phase, Said
 from mdiqkd_net.protocol.states import Role
@@ -57,7 +58,7 @@ def _set(pair, role, value):
     return (pair[0], value) if role is P else (value, pair[1])
 
 
-class Search:
+class Search(StateSpace):
     """All worlds that can be reached.
 
     Args:
@@ -69,36 +70,7 @@ class Search:
     def __init__(self, faults, *, restores=0, moves=COMMIT_MOVES, offered=OFFERED, lists=True):
         self.moves, self.offered, self.lists = moves, offered, lists
         self.missing: set[tuple[Role, Phase | None, Heard]] = set()
-        start = World(faults=faults, restores=restores)
-        self.after: dict[World, list[World]] = {}
-        self.calm: dict[World, list[World]] = {}
-        todo = deque([start])
-        while todo:
-            world = todo.popleft()
-            if world in self.after:
-                continue
-            self.calm[world] = list(self._progress(world))
-            self.after[world] = self.calm[world] + list(self._faults(world))
-            todo.extend(self.after[world])
-
-    @property
-    def worlds(self):
-        return self.after.keys()
-
-    def stuck(self):
-        """Worlds from which no run without faults comes to an agreed end."""
-        good = {world for world in self.worlds if settled(world)}
-        before: dict[World, list[World]] = {}
-        for world, successors in self.calm.items():
-            for successor in successors:
-                before.setdefault(successor, []).append(world)
-        todo = deque(good)
-        while todo:
-            for world in before.get(todo.popleft(), ()):
-                if world not in good:
-                    good.add(world)
-                    todo.append(world)
-        return self.worlds - good
+        self.explore(World(faults=faults, restores=restores))
 
     def _progress(self, world: World) -> Iterator[World]:
         if world.phase(C) is None and world.in_memory[0] and world.went[0] == (None,):
@@ -109,7 +81,7 @@ class Search:
             if world.flight[role is P]:
                 yield self._deliver(world, role)
 
-    def _faults(self, world: World) -> Iterator[World]:
+    def _events(self, world: World) -> Iterator[World]:
         if world.faults:
             fewer = replace(world, faults=world.faults - 1)
             if world.linked:

@@ -9,9 +9,10 @@ stores let them: at the owner while its node runs, at the holder by name at any 
 known from whoever had the key at the owner.
 """
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+
+from state_space import StateSpace
 
 from mdiqkd_net.protocol.handout import (
     HOLDER_MOVES,
@@ -69,7 +70,7 @@ def put(pair, user, value):
     return (pair[0], value) if user == B else (value, pair[1])
 
 
-class Search:
+class Search(StateSpace):
     """All worlds that can be reached.
 
     Args:
@@ -105,47 +106,15 @@ class Search:
         self.missing: set[tuple[object, object]] = set()
         self.used: set[tuple[object, object]] = set()
         free = ((FREE, None),) * n_keys
-        start = World(
-            keys=(free, free),
-            went=((free,), (free,)),
-            taken=(((),) * n_keys, ((),) * n_keys),
-            faults=faults,
-            restores=restores,
+        self.explore(
+            World(
+                keys=(free, free),
+                went=((free,), (free,)),
+                taken=(((),) * n_keys, ((),) * n_keys),
+                faults=faults,
+                restores=restores,
+            )
         )
-        self.after: dict[World, list[World]] = {}
-        self.calm: dict[World, list[World]] = {}
-        todo = deque([start])
-        while todo:
-            world = todo.popleft()
-            if world in self.after:
-                continue
-            self.calm[world] = list(self._progress(world))
-            self.after[world] = [
-                *self.calm[world],
-                *self._asks(world),
-                *self._takes(world),
-                *self._faults(world),
-            ]
-            todo.extend(self.after[world])
-
-    @property
-    def worlds(self):
-        return self.after.keys()
-
-    def stuck(self, goal):
-        """Worlds from which no run without faults and programs comes to a goal."""
-        good = {world for world in self.worlds if goal(world)}
-        before: dict[World, list[World]] = {}
-        for world, successors in self.calm.items():
-            for successor in successors:
-                before.setdefault(successor, []).append(world)
-        todo = deque(good)
-        while todo:
-            for world in before.get(todo.popleft(), ()):
-                if world not in good:
-                    good.add(world)
-                    todo.append(world)
-        return self.worlds - good
 
     def _progress(self, world: World) -> Iterator[World]:
         for user in (A, B):
@@ -156,6 +125,11 @@ class Search:
                 yield self._deliver(world, user)
         if not world.linked and all(world.up):
             yield replace(world, linked=True, flight=((RESUME,), (RESUME,)))
+
+    def _events(self, world: World) -> Iterator[World]:
+        yield from self._asks(world)
+        yield from self._takes(world)
+        yield from self._faults(world)
 
     def _asks(self, world: World) -> Iterator[World]:
         if world.n_requests == self.n_requests or not world.linked:

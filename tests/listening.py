@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import trio
+from msgspec.structs import replace
 
 from mdiqkd_net.protocol.correspondence import Correspondence
 from mdiqkd_net.protocol.handshake import Expected
@@ -15,6 +16,9 @@ from mdiqkd_net.runtime.limits import LIMITS
 from mdiqkd_net.runtime.link import secure
 from mdiqkd_net.wire.codec import encode
 from mdiqkd_net.wire.frames import Sequencer
+
+SOON = replace(LIMITS, header_s=0.2, body_s=0.3, handshake_s=5.0, write_s=0.3)
+"""Limits that a test need not wait for."""
 
 
 def strangers(_node):
@@ -92,7 +96,9 @@ class Server:
 ALICE = Expected("endpoint", ["alice"])
 
 
-async def dialed(server, credentials, expected=ALICE, node="bob", limits=LIMITS):
+async def dialed(
+    server, credentials, expected=ALICE, node="bob", limits=LIMITS, correspond=strangers
+):
     """A link as `node`, whose writer is the caller's."""
     stream = await sockets.dial(server.address, "test", 5.0)
     return await secure(
@@ -102,7 +108,7 @@ async def dialed(server, credentials, expected=ALICE, node="bob", limits=LIMITS)
         role="endpoint",
         expected=expected,
         entropy=secrets.token_bytes,
-        correspond=strangers,
+        correspond=correspond,
         server_side=False,
         limits=limits,
     )

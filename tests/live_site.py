@@ -3,29 +3,26 @@
 Blocks are so small that they take a tenth of a second, and the security parameter is so large that
 they give keys nevertheless. The listening sockets are the test's, so a node comes back where it
 was, as under a service manager. What the two key stores and pad files say is checked at any time,
-while nodes are running: `Books` remembers what it has seen, for what must never change.
+while nodes are running (`live_books`).
 """
 
 import json
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 import tomli_w
 import trio
+from live_books import USERS, Books, other
 
-from mdiqkd_net.keys import pad_layout
 from mdiqkd_net.keys.pads import create_pads
 from mdiqkd_net.keys.pki import create_authority, issue
-from mdiqkd_net.keys.store import KeyStore
 from mdiqkd_net.params import Fiber, ReceiverParams, Security, Setting, Source
-from mdiqkd_net.protocol.commit import Phase
 from mdiqkd_net.runtime.config import (
     CharlesConfig,
     EndpointConfig,
@@ -37,7 +34,6 @@ from mdiqkd_net.runtime.config import (
 from mdiqkd_net.scenario.processes import LineReader
 
 ROOT = Path(__file__).parents[1]
-USERS = ("alice", "bob")
 NODES = ("charles", *USERS)
 WAIT_S = 180.0
 """How long a test waits for a key: what is tested then is that it comes, and is right."""
@@ -54,13 +50,10 @@ SOURCE = Source(
 RECEIVER = ReceiverParams(
     efficiency=1.0, dark_probability=0.0, misalignment=0.0005, mode_overlap=1.0
 )
+SECURITY = Security(eps_sec=0.1, eps_cor=1e-6)
 FIBER = Fiber(length_km=0.0, attenuation_db_per_km=0.2)
 N_PULSES = 1_200_000
 N_PADS = 1 << 14
-
-
-def other(user):
-    return USERS[1 - USERS.index(user)]
 
 
 class Node:
@@ -107,17 +100,22 @@ class Node:
 
 
 class Site:
-    """Configurations, sockets and processes; use `open_site`."""
+    """Configurations, sockets and processes; use `open_site`.
 
-    def __init__(self, directory, nursery, sockets, *, relay=(), n_pads=N_PADS, **user):
+    Attributes:
+        relay_fields: What is special in the relay's configuration; for its next start.
+    """
+
+    def __init__(self, directory, nursery, sockets, *, relay=(), peer=(), n_pads=N_PADS, **user):
         self.base = directory
         self.nodes = {name: Node(name) for name in NODES}
         self.books = Books(self)
         self.routes = {}
         self._nursery = nursery
         self._sockets = sockets
-        self._relay_fields = dict(relay)
+        self.relay_fields = dict(relay)
         self._user_fields = user
+        self._peer_fields = dict(peer)
         (directory / "pki").mkdir()
         create_authority(directory / "pki")
         for name in NODES:
@@ -138,8 +136,15 @@ class Site:
         """Where `dialer` finds a node: through a proxy, if a test has put one in between."""
         return self.routes.get((dialer, name), self.address(name))
 
-    async def start(self, *names, crash_at=None, limit_bytes=None):
-        """Start nodes that are not running; `crash_at` is a crash point of all of them."""
+    async def start(self, *names, crash_at=None, limit_bytes=None, strange=()):
+        """Start nodes that are not running.
+
+        Args:
+            names: Of the nodes.
+            crash_at: A crash point of all of them.
+            limit_bytes: Of any file that they write.
+            strange: What is strange in the world of users (`strange_node`).
+        """
         for name in names:
             node = self.nodes[name]
             assert not node.alive
@@ -147,7 +152,9 @@ class Site:
             path.write_text(tomli_w.dumps(_without_none(msgspec.to_builtins(self._config(name)))))
             role = "charles" if name == "charles" else "endpoint"
             command = [sys.executable, "-m", "mdiqkd_net", "node", role, "--config", str(path)]
-            if limit_bytes is not None:  # of any file that it writes; like a disk that is full
+            if strange:
+                command = [sys.executable, "-m", "tests.strange_node", str(path), *strange]
+            if limit_bytes is not None:  # like a disk that is full
                 command = ["prlimit", f"--fsize={limit_bytes}:", *command]
             environment = {k: v for k, v in os.environ.items() if not k.startswith("MDIQKD_")}
             if crash_at is not None:
@@ -175,6 +182,18 @@ class Site:
         self.send_signal(signal.SIGKILL, *names)
         for name in names:
             await self.nodes[name].ended()
+
+    async def stop(self, *names):
+        """Ask them to leave, as a service manager does; their files are whole then."""
+        self.send_signal(signal.SIGTERM, *names)
+        for name in names:
+            assert await self.nodes[name].ended() == 0
+
+    async def accept(self, name):
+        """Wait for a connection to a node that is not running, in its place."""
+        here = trio.socket.from_stdlib_socket(self._sockets[name].dup())
+        async with trio.SocketListener(here) as listener:
+            return await listener.accept()
 
     async def new_key(self, timeout_s=WAIT_S):
         """Wait for a key of a block that neither store knows now; return how long it took."""
@@ -238,7 +257,7 @@ class Site:
                 ),
                 "segment_pulses": 500_000,
             }
-            return CharlesConfig(**fields | self._relay_fields)
+            return CharlesConfig(**fields | self.relay_fields)
         peer = other(name)
         fields = {
             "node": name,
@@ -247,7 +266,7 @@ class Site:
             "relay": Remote(node="charles", address=self.route(name, "charles")),
             "light": self.route(name, "light"),
             "source": SOURCE,
-            "security": Security(eps_sec=0.1, eps_cor=1e-6),
+            "security": SECURITY,
             "store": str(self.store_path(name)),
             "qber_hint": 0.001,
             "peers": [
@@ -257,108 +276,11 @@ class Site:
                     n_pulses=N_PULSES,
                     address=self.route(name, peer) if peer < name else None,
                     blocks=0,
+                    **self._peer_fields,
                 )
             ],
         }
         return EndpointConfig(**fields | self._user_fields)
-
-
-class Books:
-    """What the stores and pad files of both users must agree on, now and ever."""
-
-    def __init__(self, site):
-        self._site = site
-        self._said = {}
-        self._marks = {}
-        self._lost = {}
-
-    def phases(self):
-        """Of every block, at both users: None where there is no record."""
-        of = {user: self._rows(user) for user in USERS}
-        ids = list(dict.fromkeys([*of["alice"], *of["bob"]]))
-        return {
-            block_id: tuple(of[u][block_id][0] if block_id in of[u] else None for u in USERS)
-            for block_id in ids
-        }
-
-    def pads_put_back(self, user):
-        """A user's pad file was replaced by an older one: what it says of the past is no longer."""
-        self._marks = {key: mark for key, mark in self._marks.items() if key[1] != user}
-
-    def known_blocks(self):
-        return {block_id.hex() for block_id in self.phases()}
-
-    def check(self, *, settled=False):
-        """Nothing lost, doubled, or different; with `settled`, no block waits for anything."""
-        self._check_pads()
-        # Bob first: what the coordinator offers, the participant has committed before.
-        rows = {user: self._rows(user) for user in ("alice", "bob")}
-        rows["bob"] |= self._rows("bob")
-        for block_id, (phase, bits, _) in rows["alice"].items():
-            theirs, their_bits, _ = rows["bob"].get(block_id, (None, bits, b""))
-            assert bits == their_bits
-            if phase is Phase.CONFIRMED:
-                assert theirs is Phase.COMMITTED
-            if phase is Phase.ABORTED:
-                assert theirs in (None, Phase.PREPARED, Phase.ABORTED)
-            if settled:
-                assert (phase, theirs) != (Phase.PREPARED, Phase.PREPARED)
-                assert phase is not Phase.COMMITTED
-        for user in USERS:
-            for block_id, (_, _, said) in rows[user].items():
-                self._check_said(user, block_id, said)
-        prints = {}
-        for user in USERS:
-            if not self._site.store_path(user).exists():
-                return
-            with KeyStore.open(self._site.store_path(user), create=False) as store:
-                assert all(row.balances for row in store.ledger())
-                prints[user] = store.fingerprints(other(user), b"salt")
-        both = set(prints["alice"]) & set(prints["bob"])
-        assert all(prints["alice"][key] == prints["bob"][key] for key in both)
-        if settled:
-            assert prints["alice"] == prints["bob"]
-
-    def _rows(self, user):
-        path = self._site.store_path(user)
-        if not path.exists():
-            return {}
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
-            if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-                return {}  # its process is just making it
-            rows = connection.execute("SELECT block_id, phase, bits, said FROM blocks")
-            return {block_id: (Phase(phase), *rest) for block_id, phase, *rest in rows}
-
-    def _check_said(self, user, block_id, said):
-        """A pad never speaks for two messages."""
-        if said:
-            pad = msgspec.msgpack.decode(said)["pad"]
-            assert self._said.setdefault((user, pad), (block_id, said)) == (block_id, said)
-
-    def _check_pads(self):
-        """Burnt pads stay burnt, and none is burnt for sending beyond what the peer granted."""
-        marks = {}
-        for side, user in enumerate(USERS):
-            path = self._site.pad_path(user)
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                header = pad_layout.read_header(descriptor, path)
-                unused = pad_layout.find_unused(descriptor, path, header.n_pads, side)
-                marks["sent", user] = pad_layout.first_unused(unused)
-                received = pad_layout.find_unused(descriptor, path, header.n_pads, 1 - side)
-                marks["received", user] = pad_layout.first_unused(received)
-                marks["granted", user] = pad_layout.read_granted(descriptor, path, header)
-            finally:
-                os.close(descriptor)
-            assert not unused[: marks["sent", user]].any()
-        for key, mark in marks.items():
-            assert mark >= self._marks.get(key, 0), key
-        self._marks = marks
-        for user in USERS:
-            # Read one after the other while nodes run: the second one may be ahead.
-            if not any(self._site.nodes[name].alive for name in USERS):
-                assert marks["sent", user] <= marks["granted", other(user)]
-                assert marks["received", other(user)] <= marks["sent", user]
 
 
 @contextmanager

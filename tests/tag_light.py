@@ -4,6 +4,7 @@ import itertools
 import math
 
 import numpy as np
+from light_checks import USUAL
 from scipy.stats import chisquare
 
 from mdiqkd_net.params import ReceiverParams
@@ -28,17 +29,6 @@ def detector(efficiency, *, sigma_s=0.0, afterpulses=(), **keys):
 
 
 PERFECT = detector(1.0)
-
-
-def amplitudes(x: float, y: float, z: float):
-    plus, minus = np.array([1, 1]) / math.sqrt(2), np.array([1, -1]) / math.sqrt(2)
-    rows = [0 * plus]
-    rows += [math.sqrt(x) * plus, math.sqrt(x) * minus, math.sqrt(y) * plus, math.sqrt(y) * minus]
-    rows += [math.sqrt(z) * np.array([1, 0]), math.sqrt(z) * np.array([0, 1])]
-    return np.array(rows, dtype=np.complex128)
-
-
-USUAL = amplitudes(0.08, 0.30, 0.45)
 
 
 def link(detectors=(PERFECT, PERFECT), transmittances=(0.1, 0.1), light=(USUAL, USUAL), **rest):

@@ -8,30 +8,27 @@ its store and its pads kept.
 import hashlib
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 
-import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from memory_users import MemoryPads, Random, User
+from msgspec.structs import replace
 
-from mdiqkd_net.blocks import SecretKey
 from mdiqkd_net.devices import SimulatedReceiver
-from mdiqkd_net.errors import AuthenticationError, ProtocolError, RemoteProtocolError, WireError
+from mdiqkd_net.errors import AuthenticationError, ProtocolError, WireError
 from mdiqkd_net.estimation.analysis import Analysis
 from mdiqkd_net.estimation.engine import DEFAULT
-from mdiqkd_net.keys.records import NoKeyError
 from mdiqkd_net.params import ReceiverParams, Security, Setting, Source
 from mdiqkd_net.physics.encodings import light_table
 from mdiqkd_net.postprocessing.processor import HERE, Processor
 from mdiqkd_net.protocol import effects as fx
 from mdiqkd_net.protocol.agreement import Agreement
-from mdiqkd_net.protocol.commit import OFFERED, UNSETTLED, CommitRecord, Phase
+from mdiqkd_net.protocol.announcing import MAX_ANNOUNCED
 from mdiqkd_net.protocol.correspondence import Correspondence
-from mdiqkd_net.protocol.endpoint import Endpoint, PairPlan
-from mdiqkd_net.protocol.handout import Keys, OwnedRequest
+from mdiqkd_net.protocol.endpoint import PairPlan
 from mdiqkd_net.protocol.handshake import greet
 from mdiqkd_net.protocol.relay import Relay
-from mdiqkd_net.wire.codec import CAPS, encode
-from mdiqkd_net.wire.frames import Frame, FrameReader, Sequencer
+from mdiqkd_net.wire.codec import CAPS, decode, encode
+from mdiqkd_net.wire.frames import HEADER, Frame, FrameReader, Sequencer
 from mdiqkd_net.wire.messages import Message
 
 SOURCE = Source(
@@ -49,172 +46,17 @@ RELAY_KEY = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"relay").digest
 Tamper = Callable[[str, str, Frame], Frame | None]
 
 
-class Random:
-    """Reproducible `entropy` for tests."""
-
-    def __init__(self, seed: int) -> None:
-        self._rng = np.random.default_rng(seed)
-
-    def __call__(self, n: int) -> bytes:
-        return self._rng.bytes(n)
+def with_message(frame: Frame, message: Message) -> Frame:
+    """The frame with another message in it, as somebody who has broken TLS could send it."""
+    body = encode(message)
+    _, *rest = HEADER.unpack_from(frame.raw)
+    raw = HEADER.pack(len(body), *rest) + body
+    return Frame(frame.kind, frame.stream, frame.seq, frame.ack, raw)
 
 
-class MemoryPads:
-    """Pads of one user; two of them with the same seed fit together. `restart` ends the lease."""
-
-    WINDOW = 8
-    N_PADS = 64
-
-    def __init__(self, seed: int, lower: bool) -> None:
-        rng = np.random.default_rng(seed)
-        keys = [bytearray(rng.bytes(16)) for _ in range(4)]
-        pads = [[rng.bytes(16) for _ in range(self.N_PADS)] for _ in range(2)]
-        mine, theirs = (0, 1) if lower else (1, 0)
-        self.send_keys = (keys[2 * mine], keys[2 * mine + 1])
-        self.receive_keys = (keys[2 * theirs], keys[2 * theirs + 1])
-        self._send, self._receive = pads[mine], pads[theirs]
-        self.high_water = 0
-        self.granted = 0
-        self._end = 0
-        self.n_sent = 0
-        self.received: set[int] = set()
-
-    @property
-    def lease_left(self) -> int:
-        return self._end - self.high_water
-
-    def restart(self) -> None:
-        self._end = self.high_water
-
-    def take_send(self) -> tuple[int, bytearray]:
-        assert self.lease_left > 0
-        self.high_water += 1
-        self.n_sent += 1
-        return self.high_water - 1, bytearray(self._send[self.high_water - 1])
-
-    def read_receive(self, index: int) -> bytearray:
-        if index in self.received or index >= self.granted:
-            raise AuthenticationError("authentication failed")
-        return bytearray(self._receive[index])
-
-    def burn_receive(self, index: int) -> None:
-        self.received.add(index)
-
-    def grant(self, high_water: int) -> tuple[int, int]:
-        base = max(self.granted, high_water)
-        self.granted = base + self.WINDOW
-        return base, self.WINDOW
-
-    def accept_lease(self, base: int, count: int) -> None:
-        if base < self.high_water:
-            raise RemoteProtocolError("lease below the high-water mark")
-        self.high_water, self._end = base, base + count
-
-
-class MemoryStore:
-    """What a key store keeps, for as long as the object lives."""
-
-    def __init__(self) -> None:
-        self.records: dict[bytes, CommitRecord] = {}
-        self.values: dict[bytes, SecretKey] = {}
-        self.models: list[str] = []
-        self.first_free = 1
-
-    def record(self, block_id: bytes) -> CommitRecord | None:
-        return self.records.get(block_id)
-
-    def unsettled(self) -> list[CommitRecord]:
-        return [r for r in self.records.values() if r.phase in UNSETTLED[r.role]]
-
-    def next_block(self) -> int:
-        return self.first_free
-
-    def choose(self, n_keys: int, *, allow_simulated: bool) -> Keys:
-        raise NoKeyError("nothing is handed out from here")
-
-    def owned(self, request: bytes) -> None:
-        return None
-
-    def open_requests(self) -> list[OwnedRequest]:
-        return []
-
-    def held(self, request: bytes) -> None:
-        return None
-
-    def fits(self, keys: Keys) -> bool:
-        return False
-
-    def hold(self, effect: fx.Hold) -> None:
-        assert effect.key.block_id not in self.records, "a block is held once"
-        self.records[effect.key.block_id] = effect.record
-        self.values[effect.key.block_id] = effect.key
-        self.models.append(effect.leak_model)
-
-    def settle(self, effect: fx.Settle) -> None:
-        record = self.records[effect.block_id]
-        self.records[effect.block_id] = replace(record, phase=effect.phase, said=effect.said)
-        if effect.phase is Phase.ABORTED:
-            self.values.pop(effect.block_id, None)
-
-    @property
-    def offered(self) -> dict[bytes, bytes]:
-        return {
-            block_id: bytes(self.values[block_id].value.view)
-            for block_id, record in self.records.items()
-            if record.phase is OFFERED[record.role]
-        }
-
-
-@dataclass
-class User:
-    name: str
-    plan: PairPlan
-    pads: MemoryPads
-    entropy: Random
-    processor: Processor = HERE
-    store: MemoryStore = field(default_factory=MemoryStore)
-    reports: list[tuple[str, dict]] = field(default_factory=list)
-    light: dict[bytes, fx.SessionLight] = field(default_factory=dict)
-    frozen: list[str] = field(default_factory=list)
-    light_seen: list[bytes] = field(default_factory=list)
-    ended: list[str] = field(default_factory=list)
-    latched: str = ""
-    error: Exception | None = None
-
-    def __post_init__(self) -> None:
-        self.start()
-
-    def start(self) -> None:
-        """As a process that begins: nothing but the store and the pads is left."""
-        self.peer = Correspondence(self.entropy)
-        self.relay = Correspondence(self.entropy)
-        self.pads.restart()
-        self.light.clear()
-        self.core = Endpoint(
-            self.plan,
-            sequencer=self.peer.sequencer,
-            pads=self.pads,
-            records=self.store,
-            shelf=self.store,
-            entropy=self.entropy,
-            now_s=lambda: 0.0,
-            processor=self.processor,
-        )
-
-    @property
-    def keys(self) -> dict[bytes, bytes]:
-        return self.store.offered
-
-    @property
-    def held(self) -> dict[bytes, SecretKey]:
-        return self.store.values
-
-    @property
-    def models(self) -> list[str]:
-        return self.store.models
-
-    def report(self, event: str) -> dict:
-        return next(fields for name, fields in reversed(self.reports) if name == event)
+def rewritten(frame: Frame, **fields: object) -> Frame:
+    """The frame with fields of its message changed."""
+    return with_message(frame, replace(decode(frame), **fields))
 
 
 class _Wire:
@@ -247,6 +89,7 @@ class Triangle:
         round_trip_s: float = 0.0,
         receiver: ReceiverParams = RECEIVER,
         processor: Processor = HERE,
+        session_events: int = MAX_ANNOUNCED,
     ) -> None:
         self.random = Random(seed)
         self.tamper = tamper or (lambda _source, _target, frame: frame)
@@ -279,6 +122,7 @@ class Triangle:
                 blocks=blocks,
                 agreement=agreement,
                 qber_hint=0.02,
+                session_events=session_events,
             )
             pads = MemoryPads(pad_seeds[name == "bob"], name == "alice")
             self.users[name] = User(name, plan, pads, self.random, processor)
@@ -393,8 +237,7 @@ class Triangle:
 
     def _refuse(self, user: User, source: str, error: ProtocolError | WireError) -> None:
         """A user refuses what came from somewhere, and hears nobody from then on."""
-        del source
-        user.error = error
+        user.error, user.blamed = error, source
         self._perform(user, user.core.abort(str(error)))
 
     def _accept(self, target: str, source: str, frame: Frame, wire: _Wire) -> bool:
@@ -440,6 +283,8 @@ class Triangle:
                     self._perform(user, user.core.go_on())
                 case fx.Latch(reason=reason):
                     user.latched = reason
+                case fx.Refuse(error=error):
+                    self._refuse(user, user.plan.peer, error)
                 case fx.Finished(outcome=outcome):
                     user.ended.append(outcome)
                     self._perform(user, user.core.request())

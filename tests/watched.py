@@ -1,7 +1,8 @@
 """Public blocks of a simulated link, without any protocol: what monitors look at."""
 
 import numpy as np
-from triangle import RECEIVER, SOURCE, TRANSMITTANCE, Random
+from memory_users import Random
+from triangle import RECEIVER, SOURCE, TRANSMITTANCE
 
 from mdiqkd_net.blocks import PSI_MINUS, Segment, bit_of, setting_of
 from mdiqkd_net.devices import SimulatedReceiver

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -24,9 +24,6 @@ class Extent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Whether a session is among the spoiled ones."""
         after = session - self.first_session
         return after >= 0 and (self.sessions is None or after < self.sessions)
-
-
-EVERYTHING: Final = Extent()
 
 
 @dataclass(frozen=True, slots=True)

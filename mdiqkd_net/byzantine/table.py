@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
-from mdiqkd_net.byzantine import BEHAVIOURS, ELSEWHERE, Conduct, Outcome
-
-TESTS: Final = "tests/byzantine/test_outcomes.py"
+from mdiqkd_net.byzantine.conduct import Conduct, Outcome
+from mdiqkd_net.byzantine.registry import BEHAVIOURS, ELSEWHERE
 
 WORDS: Final[Mapping[Outcome, str]] = {
     "violation": "refused",

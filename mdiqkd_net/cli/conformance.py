@@ -53,7 +53,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="configuration of the endpoint's peer: be that peer, and the fiber, too",
     )
     parser.add_argument(
-        "--pulses", type=int, default=300_000, metavar="N", help="of sessions with light (300000)"
+        "--pulses",
+        type=int,
+        metavar="N",
+        help="of sessions with light (300000; for an endpoint, what the pair is configured with)",
     )
     parser.add_argument("--list", action="store_true", help="print the cases and play none")
     parser.add_argument(
@@ -129,7 +132,7 @@ def _prepare(args: argparse.Namespace) -> "tuple[About, Callable[[], Harness]]":
 
     if not args.time_scale > 0:
         raise ConfigError(f"--time-scale: found {args.time_scale:g}; allowed: above 0")
-    if args.pulses < 1:
+    if args.pulses is not None and args.pulses < 1:
         raise ConfigError(f"--pulses: found {args.pulses}; allowed: 1 or more")
     address, make = _relays_users(args) if args.role == "relay" else _endpoints_relay(args)
     about = About(
@@ -146,7 +149,7 @@ def _prepare(args: argparse.Namespace) -> "tuple[About, Callable[[], Harness]]":
 def _relays_users(args: argparse.Namespace) -> "tuple[str, Callable[[], Harness]]":
     from mdiqkd_net.conformance.deadlines import Deadlines
     from mdiqkd_net.conformance.identity import load
-    from mdiqkd_net.conformance.relay.harness import RelayHarness
+    from mdiqkd_net.conformance.relay.harness import N_PULSES, RelayHarness
     from mdiqkd_net.runtime.sockets import parse_address
 
     if args.connect is None:
@@ -162,7 +165,7 @@ def _relays_users(args: argparse.Namespace) -> "tuple[str, Callable[[], Harness]
         identities,
         args.identity[0],
         light=None if args.light is None else parse_address(args.light, "--light"),
-        n_pulses=args.pulses,
+        n_pulses=args.pulses or N_PULSES,
         deadlines=Deadlines(args.time_scale),
         seed=args.seed,
     )
@@ -181,13 +184,14 @@ def _endpoints_relay(args: argparse.Namespace) -> "tuple[str, Callable[[], Harne
         EndpointHarness,
         args.listen,
         load(args.identity[0]),
-        pair=None if args.peer is None else _played(args.peer),
+        pair=None if args.peer is None else _played(args.peer, args.pulses),
         deadlines=Deadlines(args.time_scale),
         seed=args.seed,
     )
 
 
-def _played(path: Path) -> "PairSettings":
+def _played(path: Path, n_pulses: int | None) -> "PairSettings":
+    """The peer of a configuration, which the harness is to be."""
     from mdiqkd_net.conformance.endpoint.harness import PairSettings
     from mdiqkd_net.conformance.identity import load
     from mdiqkd_net.protocol.agreement import Agreement
@@ -196,15 +200,18 @@ def _played(path: Path) -> "PairSettings":
     from mdiqkd_net.runtime.designs import analysis_of
 
     config, base = read(path, EndpointConfig), path.parent
-    if len(config.peers) != 1 or config.peers[0].node > config.node:
+    if len(config.peers) != 1:
         found = ", ".join(peer.node for peer in config.peers)
-        raise ConfigError(
-            f"{path}: peers: found {found or 'none'}; allowed: the endpoint alone, "
-            f"with an id less than {config.node!r}"
-        )
+        raise ConfigError(f"{path}: peers: found {found or 'none'}; allowed: the endpoint alone")
     (node,) = config.peers
-    if node.address is None:
+    # The lesser id listens, and the greater one dials.
+    address = node.address if node.node < config.node else config.listen
+    if address is None:
         raise ConfigError(f"{path}: peers.{node.node}: key `address` is missing")
+    if n_pulses is not None and n_pulses > node.n_pulses:
+        raise ConfigError(
+            f"--pulses: found {n_pulses}; allowed: up to {node.n_pulses}, as in {path}"
+        )
     plan = PairPlan(
         node=config.node,
         peer=node.node,
@@ -220,7 +227,9 @@ def _played(path: Path) -> "PairSettings":
         qber_hint=config.qber_hint,
     )
     identity = load(base / config.tls.certificate, base / config.tls.authority)
-    return PairSettings(identity, node.address, config.light, plan, base / node.pads)
+    return PairSettings(
+        identity, address, config.light, plan, base / node.pads, n_pulses or node.n_pulses
+    )
 
 
 def _row(result: "Result") -> None:

@@ -1,4 +1,4 @@
-"""Look at a node's key store, check its books, take keys from it, or give keys up.
+"""Look at a node's key store, check its books and frozen designs, take keys, or give keys up.
 
 A key is delivered once: what `take` prints is gone from the store before it is printed. The running
 node has the peer set the same keys aside first; the peer then takes its copies with `--id`. Where
@@ -46,6 +46,7 @@ _LEDGER_COLUMNS = (
 _DOUBT_COLUMNS = (
     "block_id", "peer", "block_no", "origin", "role", "phase", "free", "created_utc"
 )  # fmt: skip
+_FROZEN_COLUMNS = ("users", "block", "session", "design_sha256")
 _LIST_COLUMNS = (
     "key_id",
     "peer",
@@ -67,7 +68,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     common.add_argument("--peer", metavar="ID", help="the user who holds the same keys")
     common.add_argument("--json", action="store_true", help="print JSON")
     actions = parser.add_subparsers(
-        dest="action", required=True, metavar="status|list|ledger|take|doubts|burn"
+        dest="action", required=True, metavar="status|list|ledger|take|doubts|burn|frozen"
     )
     actions.add_parser("status", parents=[common], help="how many keys there are, per peer")
     listing = actions.add_parser("list", parents=[common], help="the keys, without their values")
@@ -98,6 +99,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--block", required=True, metavar="HEX", help="as `doubts` or `list` names it"
     )
     burn.add_argument("--yes", action="store_true", help="do it; without, only say what it costs")
+    frozen = actions.add_parser(
+        "frozen",
+        parents=[common],
+        help="the design that each block was to be judged by, as it was stored before its light",
+    )
+    frozen.add_argument("--block", type=int, metavar="N", help="of this number alone")
+    frozen.add_argument(
+        "--design", type=Path, metavar="FILE", help="exit code 1 unless it is the design of all"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -105,6 +115,8 @@ def run(args: argparse.Namespace) -> int:
     from mdiqkd_net.keys.store import KeyStore
     from mdiqkd_net.secret import forbid_dumps
 
+    if args.action == "frozen":
+        return _frozen(args)
     if args.action == "take":
         forbid_dumps()
     # The ledger is there to be read when it does not balance, too.
@@ -130,6 +142,26 @@ def run(args: argparse.Namespace) -> int:
         else:
             _take(store, args)
     return 0
+
+
+def _frozen(args: argparse.Namespace) -> int:
+    import msgspec
+
+    from mdiqkd_net.runtime.designs import frozen_designs, frozen_path, read_design
+
+    rows = [
+        msgspec.structs.asdict(line)
+        for line in frozen_designs(frozen_path(args.store))
+        if (args.peer is None or args.peer in line.users) and args.block in (None, line.block)
+    ]
+    columns: tuple[str, ...] = _FROZEN_COLUMNS
+    if args.design is not None:
+        digest = read_design(args.design).digest()
+        columns = (*columns, "is_this_design")
+        for row in rows:
+            row["is_this_design"] = row["design_sha256"] == digest
+    _print_rows(rows, columns, as_json=args.json, nothing="no such block was frozen")
+    return int(args.design is not None and not (rows and all(r["is_this_design"] for r in rows)))
 
 
 def _burn(store: "KeyStore", args: argparse.Namespace) -> None:
@@ -290,4 +322,6 @@ def _print_rows(
 def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return " ".join(value)
     return str(value)

@@ -4,7 +4,7 @@ Every seed is a relay and two or three users, the same code as `mdiqkd node` run
 network and disk. Some seconds of faults are followed by peace, in which every pair must make a key.
 A seed that fails is run again with fewer faults, as few as will do, and its history is printed;
 `--seeds N --history` shows it again. Light and keys are real in kind and worthless in fact: their
-security parameter is 0.1.
+security parameter is 0.4.
 
 Exit codes: 0 everything held in every seed, 1 it did not, 2 usage.
 """

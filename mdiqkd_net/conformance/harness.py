@@ -1,6 +1,7 @@
 """What the harness of either role shares: deadlines, a log, and a clean slate for every case."""
 
 import random
+from abc import ABC, abstractmethod
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -11,7 +12,7 @@ from mdiqkd_net.conformance.deadlines import Deadlines
 from mdiqkd_net.conformance.wirelog import WireLog
 
 
-class Harness:
+class Harness(ABC):
     """Base of the two harnesses.
 
     Args:
@@ -30,15 +31,15 @@ class Harness:
         """Why a case cannot be run with what the harness was given; None if it can."""
         return None
 
-    async def start(self) -> None:
+    async def start(self) -> None:  # noqa: B027  # a relay's needs nothing
         """Get ready, before the first probe."""
 
-    async def stop(self) -> None:
+    async def stop(self) -> None:  # noqa: B027  # likewise
         """Let go of what `start` took, after the last case."""
 
+    @abstractmethod
     async def probe(self) -> str | None:
         """What is wrong with the node as such; None if it answers as it should."""
-        raise NotImplementedError
 
     def begin(self, case: Case[Any]) -> None:
         """Start a case with an empty log and its own random numbers."""

@@ -49,6 +49,7 @@ class Peer:
         self._log = log
         self._reader = FrameReader(CAPS)
         self._arrived: deque[Frame] = deque()
+        self._sending = trio.Lock()
         self.label = label
         self.sequencer = Sequencer()
         self.correspondence = correspondence or Correspondence(secrets.token_bytes)
@@ -66,11 +67,18 @@ class Peer:
         """
         return self._connection.node
 
+    @property
+    def greeting(self) -> Hello:
+        """The node's first message, which has come."""
+        assert self.hello is not None  # noqa: S101  # by the callers
+        return self.hello
+
     async def send(self, raw: bytes) -> None:
         """Send bytes. If the other side has gone, whoever reads will find out."""
         self._log.add("sent", self.label, raw)
-        with suppress(*GONE):
-            await self._connection.send_all(raw)
+        async with self._sending:  # a case and the task that answers for it
+            with suppress(*GONE):
+                await self._connection.send_all(raw)
 
     async def tell(self, message: Message, stream: int = 0) -> None:
         """Send a message as its next frame."""

@@ -116,6 +116,7 @@ def take_new(
         NoKeyError: There are not so many keys.
         SimulatedKeyError: Only simulated keys are left, and they are not allowed.
         KeyStoreError: The peer refuses, or the store cannot be used.
+        ConfigError: `n_keys` is no number of keys, or the store's path is too long for a socket.
     """
     if n_keys < 1:
         raise ConfigError(f"number of keys: found {n_keys}; allowed: 1 and more")

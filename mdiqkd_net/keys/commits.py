@@ -96,6 +96,11 @@ def settle(connection: sqlite3.Connection, block_id: bytes, phase: Phase, said: 
         connection.execute("UPDATE blocks SET n_free = 0 WHERE block_id = ?", (block_id,))
 
 
+def forget_words(connection: sqlite3.Connection, peer: str) -> None:
+    """Forget what was said of all blocks with a peer; see `KeyStore.forget_words`."""
+    connection.execute("UPDATE blocks SET said = x'' WHERE peer = ? AND said <> x''", (peer,))
+
+
 def find(connection: sqlite3.Connection, block_id: bytes) -> CommitRecord | None:
     """What is kept of a block's commit; None if the block is unknown."""
     row = connection.execute(

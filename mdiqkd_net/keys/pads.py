@@ -344,10 +344,7 @@ class PadFile:
             KeyStoreError: If the disk refuses.
         """
         with self._lock:
-            self._check_usable()
-            if not 0 <= index < self._readable:
-                raise AuthenticationError("authentication failed")
-            pad = self._read(1 - self._send_side, index)
+            pad = self._read_granted(index)
             if not any(pad):
                 raise AuthenticationError("authentication failed")
             return pad
@@ -360,10 +357,7 @@ class PadFile:
             KeyStoreError: If the disk refuses.
         """
         with self._lock:
-            self._check_usable()
-            if not 0 <= index < self._readable:
-                raise AuthenticationError("authentication failed")
-            pad = self._read(1 - self._send_side, index)
+            pad = self._read_granted(index)
             if any(pad):
                 wipe(pad)
                 self._burn(1 - self._send_side, index, pad)
@@ -390,6 +384,13 @@ class PadFile:
             first, middle, end = start, start + PAD_BYTES, start + 2 * PAD_BYTES
             keys = SecretBuffer.copy_of(self._hash_keys.view)
             return keys.view[first:middle], keys.view[middle:end]
+
+    def _read_granted(self, index: int) -> memoryview:
+        """A pad of the peer's, burnt or not."""
+        self._check_usable()
+        if not 0 <= index < self._readable:
+            raise AuthenticationError("authentication failed")
+        return self._read(1 - self._send_side, index)
 
     def _read(self, side: int, index: int) -> memoryview:
         pad = SecretBuffer(PAD_BYTES).view

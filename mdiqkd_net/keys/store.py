@@ -146,6 +146,17 @@ class KeyStore:
         with self._database.writing() as connection:
             commits.settle(connection, block_id, phase, said)
 
+    def forget_words(self, peer: str) -> None:
+        """Forget what was said of the commits with a peer: the pads of its tags were replaced.
+
+        What the peer asks for once more is then tagged anew. No commit moves by that.
+
+        Raises:
+            KeyStoreError: If the disk refuses.
+        """
+        with self._database.writing() as connection:
+            commits.forget_words(connection, peer)
+
     def record(self, block_id: bytes) -> CommitRecord | None:
         """What is kept of a block's commit; None if the block is unknown."""
         with self._database.reading() as connection:

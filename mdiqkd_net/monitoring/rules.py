@@ -183,8 +183,8 @@ def error_rates(scene: Scene) -> Finding:
     """MON-03: errors of Z, and of X per Bell state, against the last hour; X not below its floor.
 
     The floor holds for xx and yy as long as phases are random and arms alike; it is higher if they
-    are not. No drift of less than five standard
-    deviations alarms: at three, as is often proposed, chance would every few hundred blocks.
+    are not. No drift of less than five standard deviations alarms: at three, as is often proposed,
+    chance would every few hundred blocks.
     """
     block = scene.block
     n_x, m_x = scene.x_tests

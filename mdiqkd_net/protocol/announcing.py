@@ -22,10 +22,11 @@ from mdiqkd_net.wire.messages import Announcement, AnnouncementsClosed
 
 NO_BELL_STATE = 255
 UNSIGNED = bytes(64)
-MAX_ANNOUNCED = 1 << 28
-"""Events of one session that a user keeps: some bytes each, until the gate."""
+MAX_ANNOUNCED = 1 << 25
+"""Events of one session that a user has memory for, unless it is told another number."""
 MAX_BATCHES = 1 << 20
 """Batches of one session that a user keeps, which may be empty; an honest relay needs far fewer."""
+TOO_MANY = 0x0401
 
 _OUTCOMES = np.full(16, NO_BELL_STATE, np.uint8)
 _OUTCOMES[[EARLY_0 | LATE_1, EARLY_1 | LATE_0]] = PSI_MINUS
@@ -92,17 +93,30 @@ class Announcer:
 class AnnouncementLog:
     """A user's side: every batch checked before it is believed, none after the close.
 
+    Args:
+        session: Its number.
+        relay_key: Ed25519 public key, 32 bytes.
+        n_pulses: Of the session.
+        segment_pulses: Of a segment; the last one may be shorter.
+        most: Events that there may be, whatever the relay does.
+
     Attributes:
         progress: Pulses that the batches so far cover, after each.
     """
 
     def __init__(
-        self, session: bytes, relay_key: bytes, n_pulses: int, segment_pulses: int
+        self,
+        session: bytes,
+        relay_key: bytes,
+        n_pulses: int,
+        segment_pulses: int,
+        most: int = MAX_ANNOUNCED,
     ) -> None:
         self._key = Ed25519PublicKey.from_public_bytes(relay_key)
         self._chain = _first_link(session)
         self._n_pulses = n_pulses
         self._segment_pulses = segment_pulses
+        self._most = most
         self._covered = 0
         self._bodies: list[bytes] = []
         self.progress: list[int] = []
@@ -126,7 +140,8 @@ class AnnouncementLog:
         """Check a batch; return its segment, pulses (n,) and Bell states (n,).
 
         Raises:
-            RemoteProtocolError: A gap, a repetition, a pulse out of range, a wrong signature.
+            RemoteProtocolError: A gap, a repetition, a pulse out of range, a wrong signature, or
+                more than there is memory for.
         """
         if self.closed:
             raise RemoteProtocolError("announcement after the close of the session")
@@ -149,10 +164,14 @@ class AnnouncementLog:
             raise RemoteProtocolError(
                 f"announcement: found {batch.outcomes.n} Bell states for {batch.pulses.n} pulses"
             )
-        if self.n_announced + batch.pulses.n > MAX_ANNOUNCED:
-            raise RemoteProtocolError(f"announcements: more than {MAX_ANNOUNCED} in a session")
+        if self.n_announced + batch.pulses.n > self._most:
+            raise RemoteProtocolError(
+                f"announcements: found {self.n_announced + batch.pulses.n} events in a session; "
+                f"allowed: {self._most} (`session_events` in the limits of this node)",
+                TOO_MANY,
+            )
         if self.n_batches == MAX_BATCHES:
-            raise RemoteProtocolError(f"announcements: more than {MAX_BATCHES} batches")
+            raise RemoteProtocolError(f"announcements: more than {MAX_BATCHES} batches", TOO_MANY)
         pulses = bulk.unpack_gaps(batch.pulses, batch.base, batch.covered)
         outcomes = bulk.unpack_bits(batch.outcomes)
         chain = _next_link(self._chain, batch)
@@ -189,13 +208,16 @@ class AnnouncementLog:
 
     def pulses(self) -> NDArray[np.int64]:
         """All announced pulses, as numbers in the block, rising; (n,)."""
-        every = [np.empty(0, np.int64)]
+        every = np.empty(self.n_announced, np.int64)
+        at = 0
         for body in self._bodies:
             batch = decode(Frame(Announcement.TYPE, 0, 0, 0, bytes(HEADER_BYTES) + body))
             assert isinstance(batch, Announcement)  # noqa: S101  # by its type
             first = batch.segment * self._segment_pulses
-            every.append(first + bulk.unpack_gaps(batch.pulses, batch.base, batch.covered))
-        return np.concatenate(every)
+            pulses = bulk.unpack_gaps(batch.pulses, batch.base, batch.covered)
+            np.add(first, pulses, out=every[at : at + pulses.size])
+            at += pulses.size
+        return every
 
     @property
     def n_bytes(self) -> int:

@@ -162,6 +162,11 @@ class Block:
         return self._ctx.session_digest
 
     @property
+    def tag_failures(self) -> int:
+        """How many tags of the peer have failed in this block."""
+        return self._ctx.tag_failures
+
+    @property
     def number(self) -> int:
         """Number of the block, which is that of its stream."""
         return self._ctx.block

@@ -6,9 +6,10 @@ nothing else does. The same table serves a first run, a repetition after a lost 
 restart, and the model check of the tests searches it.
 
 The order of things: a phase is durable before what it says leaves, and what was said once is said
-again with the same bytes, so that a pad never authenticates two messages. `Said.UNKNOWN`, `LISTED`
-and everything that repeats are not authenticated: they move only a coordinator that has not
-committed, to the safe side. Every step that lets keys be handed out needs a tag.
+again with the same bytes, so that a pad never authenticates two messages; under new pads it is
+tagged anew. `Said.UNKNOWN`, `LISTED` and everything that repeats are not authenticated: they move
+only a coordinator that has not committed, to the safe side. Every step that lets keys be handed out
+needs a tag.
 
 A coordinator that hears of a decision that it does not know, or a participant whose peer does not
 know a block that it has voted for, faces a peer or a store of its own that lost state. That raises

@@ -88,6 +88,14 @@ class Commits:
                 effects += self._hear(block_id, Heard.LISTED, None)
         return effects
 
+    def lacks_words(self, block_id: bytes) -> bool:
+        """Whether our word on a block, should the peer list it, takes a pad for its tag."""
+        record = self._records.record(block_id)
+        if record is None or record.said:
+            return False
+        move = COMMIT_MOVES[self._role].get((record.phase, Heard.LISTED))
+        return move is not None and move.says in _SAYS
+
     def give_up(self, block_id: bytes) -> list[Effect]:
         """Coordinator: end a block that is prepared and not committed."""
         return self._hear(block_id, Heard.GIVE_UP, None)
@@ -137,7 +145,8 @@ class Commits:
         kind = _SAYS[move.says]
         if record.said:
             return [Say(decode_body(kind.TYPE, record.said))]
-        # An abort is only said, and a pad only spent on it, to a participant that asks.
+        # An abort is only said, and a pad only spent on it, to a participant that asks. Of other
+        # words nothing is known if they were said under pads that were replaced.
         answer = self._tag(kind, record.block_id, record.bits)
         return [Settle(record.block_id, record.phase, encode(answer)), Say(answer)]
 

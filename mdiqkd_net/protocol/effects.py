@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any, Literal
 
 from mdiqkd_net.blocks import SecretKey, Segment
+from mdiqkd_net.errors import ProtocolError, WireError
 from mdiqkd_net.monitoring.public import PublicBlock
 from mdiqkd_net.protocol.commit import CommitRecord, Phase
 from mdiqkd_net.protocol.handout import Keys
@@ -202,6 +203,13 @@ class Latch:
 
 
 @dataclass(frozen=True, slots=True)
+class Refuse:
+    """What the peer said a while ago turns out to break the protocol: refuse it for that now."""
+
+    error: ProtocolError | WireError
+
+
+@dataclass(frozen=True, slots=True)
 class AwaitReturn:
     """A user's connection is lost: call `gone` if it stays away for long."""
 
@@ -240,6 +248,7 @@ Effect = (
     | Observe
     | Finished
     | Latch
+    | Refuse
     | AwaitReturn
     | HasRoom
 )

@@ -1,24 +1,34 @@
 """One user's side of one pair: blocks, one after another, over connections that come and go."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from mdiqkd_net.errors import AuthenticationError, RemoteProtocolError
+from mdiqkd_net.errors import AuthenticationError, RemoteProtocolError, WireError
 from mdiqkd_net.monitoring.public import End
 from mdiqkd_net.postprocessing.processor import HERE, Processor
 from mdiqkd_net.protocol.agreement import Agreement
-from mdiqkd_net.protocol.announcing import AnnouncementLog
+from mdiqkd_net.protocol.announcing import MAX_ANNOUNCED, AnnouncementLog
 from mdiqkd_net.protocol.block import Block
 from mdiqkd_net.protocol.commit import OFFERED, Phase
 from mdiqkd_net.protocol.committing import Commits, Records
 from mdiqkd_net.protocol.context import BlockContext
 from mdiqkd_net.protocol.credit import Granted
-from mdiqkd_net.protocol.effects import BurnReceived, Effect, Latch, Report, Say, Settle, Tell
+from mdiqkd_net.protocol.effects import (
+    BurnReceived,
+    Effect,
+    Latch,
+    Refuse,
+    Report,
+    Say,
+    Settle,
+    Tell,
+)
 from mdiqkd_net.protocol.handing import HANDOUT_MESSAGES, Handouts, Shelf
 from mdiqkd_net.protocol.ids import ordered
 from mdiqkd_net.protocol.leases import GrantLimit
 from mdiqkd_net.protocol.light import SessionLight
+from mdiqkd_net.protocol.numbering import BlockNumbers
 from mdiqkd_net.protocol.reconciling import RoundTrips
 from mdiqkd_net.protocol.states import PAIR_MESSAGES, WRONG_STATE, Role, State
 from mdiqkd_net.protocol.tags import MAX_TAG_FAILURES, Pads
@@ -59,6 +69,7 @@ class PairPlan:
         blocks: How many blocks; 0 is without end.
         agreement: What both must hold in common.
         qber_hint: Z error rate to reconcile the first block with.
+        session_events: Events of a session that there is memory for.
     """
 
     node: str
@@ -67,6 +78,7 @@ class PairPlan:
     blocks: int
     agreement: Agreement
     qber_hint: float
+    session_events: int = MAX_ANNOUNCED
 
 
 class Endpoint:
@@ -106,12 +118,13 @@ class Endpoint:
         self.role = Role.COORDINATOR if plan.node == self.users[0] else Role.PARTICIPANT
         self._commits = Commits(self.users, self.role, pads, records)
         self.handouts = Handouts(self.users, self.role, shelf, entropy)
-        self._next_block = 0
+        self._numbers = BlockNumbers(records)
         self._has_met = False
         self._n_asked = 0
         self._asks = False
         self._asks_pads = False
         self._lacks_pads = False
+        self._unanswered: list[bytes] = []
         self._block: Block | None = None
         self._waiting: tuple[Frame, BlockOpen] | None = None
         self._over: deque[bytes] = deque(maxlen=MAX_STREAMS)
@@ -153,6 +166,7 @@ class Endpoint:
             kept: Whether both sides go on where the last one broke off.
         """
         self._asks_pads = False
+        self._unanswered = []
         effects: list[Effect] = []
         if not kept:
             self._waiting = None
@@ -218,7 +232,7 @@ class Endpoint:
     def _resume(self) -> Say:
         unsettled = self._records.unsettled()[-MAX_UNSETTLED:]
         blocks = [record.block_id for record in unsettled]
-        return Say(Resume(blocks=blocks, next_block=self._least_next))
+        return Say(Resume(blocks=blocks, next_block=self._numbers.least))
 
     def _ask_for_pads(self) -> list[Effect]:
         if self._asks_pads:
@@ -231,10 +245,6 @@ class Endpoint:
         plan = self._plan
         return Tell(PairRequest(n_pulses=plan.n_pulses, peer=plan.peer, request=self._n_asked), 0)
 
-    @property
-    def _least_next(self) -> int:
-        return max(self._next_block, self._records.next_block())
-
     def _receive_about_pair(self, message: Message) -> list[Effect]:
         if type(message) not in PAIR_MESSAGES[self.role]:
             raise RemoteProtocolError(
@@ -244,10 +254,9 @@ class Endpoint:
             return self.handouts.receive(message)
         match message:
             case Resume(blocks=blocks, next_block=next_block):
-                self._next_block = max(self._next_block, next_block)
+                self._numbers.hear(next_block)
                 self._has_met = True
-                effects = self._commits.listed(blocks, self._ripening)
-                return [*effects, *self.handouts.linked(), *self.request()]
+                return [*self._answer(blocks), *self.handouts.linked(), *self.request()]
             case PadLeaseRequest(high_water=high_water):
                 self._grants.admit(self._now_s())
                 base, count = self._pads.grant(high_water)
@@ -265,11 +274,24 @@ class Endpoint:
         self._pads.accept_lease(base, count)
         # Who lacked a pad to answer with asks to be told once more.
         again, self._lacks_pads = self._lacks_pads, False
+        blocks = self._unanswered
         left = self._pads.lease_left
-        if left == 0 or (left < PADS_PER_BLOCK and not again):
+        if left == 0 or (left < PADS_PER_BLOCK and not again and not blocks):
             peer = self._plan.peer
             return [Latch(f"the pads for {peer} are used up; `mdiqkd pki` makes new ones")]
-        return [*([self._resume()] if again else []), *self.request()]
+        answers = self._answer(blocks)
+        return [*answers, *([self._resume()] if again else []), *self.request()]
+
+    def _answer(self, blocks: Iterable[bytes]) -> list[Effect]:
+        """What we say of blocks that the peer has listed; where that takes a pad, once there is."""
+        effects: list[Effect] = []
+        self._unanswered = []
+        for block_id in dict.fromkeys(blocks):
+            if self._commits.lacks_words(block_id) and not self._can_answer(block_id):
+                self._unanswered.append(block_id)
+            else:
+                effects += self._commits.listed([block_id], self._ripening)
+        return [*effects, *(self._ask_for_pads() if self._unanswered else [])]
 
     @property
     def _ripening(self) -> bytes | None:
@@ -288,11 +310,16 @@ class Endpoint:
         try:
             effects = self._commits.receive(message)
         except AuthenticationError:
-            self._n_tag_failures += 1
-            if self._n_tag_failures < MAX_TAG_FAILURES:
-                raise
-            return [Latch(f"{self._n_tag_failures} tags of {self._plan.peer} did not fit")]
+            if latch := self._count_failed_tags(1):
+                return latch
+            raise
         return self._settled(effects)
+
+    def _count_failed_tags(self, n_failures: int) -> list[Effect]:
+        self._n_tag_failures += n_failures
+        if not n_failures or self._n_tag_failures < MAX_TAG_FAILURES:
+            return []
+        return [Latch(f"{self._n_tag_failures} tags of {self._plan.peer} did not fit")]
 
     def _can_answer(self, block_id: bytes) -> bool:
         """Whether there is a pad for an answer, besides those that the block at hand will need."""
@@ -331,12 +358,13 @@ class Endpoint:
             self.role is Role.COORDINATOR or block.state is not State.OPENING
         )
         if block is not None and has_stream and frame.stream == block.number:
-            return self._settled(block.receive_peer(frame, message))
+            effects = self._settled(block.receive_peer(frame, message))
+            return [*self._count_failed_tags(block.tag_failures), *effects]
         if isinstance(message, BlockAborted):
             if self._waiting is not None and self._waiting[0].stream == frame.stream:
                 self._waiting = None
             return []
-        if frame.stream < self._least_next:
+        if frame.stream < self._numbers.least:
             return []  # crossed with the end of its block
         raise RemoteProtocolError(
             f"{type(message).__name__} of block {frame.stream}, which is not open; "
@@ -349,12 +377,12 @@ class Endpoint:
             self._remember(self._block)
         if message.session_digest in self._over:
             return []  # kept while there was no connection, and overtaken by the end of its session
-        least = self._least_next
-        if frame.seq or message.block != frame.stream or message.block < least:
+        if frame.seq or message.block != frame.stream:
             raise RemoteProtocolError(
                 f"BlockOpen of block {message.block} as frame {frame.seq} of stream "
-                f"{frame.stream}; allowed: first of the stream of a block from {least} on"
+                f"{frame.stream}; allowed: first of the stream of its block"
             )
+        self._numbers.require(message.block)
         if block is not None and block.state is State.OPENING:
             return block.open_as(message.block, frame, message)
         self._waiting = frame, message  # the relay's word is still on its way to us
@@ -374,7 +402,11 @@ class Endpoint:
         source = self._plan.agreement.prepared_source
         try:
             log = AnnouncementLog(
-                ready.session, ready.relay_key, ready.n_pulses, ready.segment_pulses
+                ready.session,
+                ready.relay_key,
+                ready.n_pulses,
+                ready.segment_pulses,
+                self._plan.session_events,
             )
         except ValueError:
             raise RemoteProtocolError("PairReady: the relay's key is no Ed25519 key") from None
@@ -386,7 +418,7 @@ class Endpoint:
                 role=self.role,
                 users=self.users,
                 peer=self._plan.peer,
-                block=self._least_next,
+                block=self._numbers.least,
                 stream_at_relay=stream,
                 ready=ready,
                 agreement=self._plan.agreement,
@@ -409,7 +441,10 @@ class Endpoint:
         if waiting is None:
             return []
         frame, proposal = waiting
-        return self._block.open_as(proposal.block, frame, proposal)
+        try:
+            return self._block.open_as(proposal.block, frame, proposal)
+        except (RemoteProtocolError, WireError) as error:
+            return [Refuse(error)]  # the relay has only shown what is wrong with it
 
     def _check_ready(self, ready: PairReady) -> None:
         if tuple(ready.users) != self.users:

@@ -42,6 +42,11 @@ class RoundTrips:
         return min(self._times_s, default=0.0)
 
 
+TOLD_OF_GUESS: Final = 0.5
+"""Schemes that send too much where they are told too high an error rate are told this share of a
+guessed one. What is missing then costs rounds, and next to no leak."""
+
+
 class KeyReconciliation:
     """Both users run it; `corrects` is true for the participant, who adapts to the coordinator.
 
@@ -69,6 +74,7 @@ class KeyReconciliation:
         self._corrects = corrects
         self.scheme = None if reconciler == choice.AUTO else reconciler
         self._qber = qber
+        self._guessed = False
         self._entropy = entropy
         self._processor = processor
         self._finished: list[NDArray[np.uint8]] = []
@@ -105,8 +111,9 @@ class KeyReconciliation:
             light_s: How long the light of the block took; the next block's starts after this one.
             budget_bits: Length of the secret key if nothing leaked.
             guessed: Whether the error rate is the hint; only schemes that bear a wrong one are
-                then taken.
+                then taken, or a configured one is told less.
         """
+        self._guessed = guessed
         if self.scheme is None and self._chunks:
             n_bits = sum(chunk.size for chunk in self._chunks)
             self.scheme = choice.choose(
@@ -131,10 +138,11 @@ class KeyReconciliation:
             raise LocalProtocolError("reconciliation: found no scheme; allowed: one chosen before")
         chunk = len(self._finished)
         seed = self._entropy(32)
+        guessed = self._guessed and chunk == 0 and self.scheme not in choice.TOLERANT
         start = ReconcileStart(
             bits=self._chunks[chunk].size,
             chunk=chunk,
-            qber=to_nano(self._qber),
+            qber=to_nano(self._qber * TOLD_OF_GUESS if guessed else self._qber),
             scheme=self.scheme,
             seed=seed,
         )

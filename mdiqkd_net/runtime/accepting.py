@@ -47,11 +47,6 @@ class Door:
         """Connections that have not said who they are."""
         return sum(map(len, self._strangers.values()))
 
-    @property
-    def n_links(self) -> int:
-        """Connections that have."""
-        return sum(map(len, self._links.values()))
-
     def keeps_out(self, address: str) -> bool:
         """Whether too many handshakes from an address have failed lately; reported if so."""
         wait_s = self._failures.wait_s(address)

@@ -159,7 +159,8 @@ class Charles:
                 await self._do(nursery, partial(self._hear, link, frame))
         except (RemoteProtocolError, WireError) as error:
             if is_breach(told(error)):
-                link.break_off()
+                async with self._turn:  # the core may just be numbering frames
+                    link.break_off()
             raise
         finally:
             with trio.CancelScope(shield=True):

@@ -1,19 +1,24 @@
 """Designs of the certificate on disk: read before a block, digests stored before its light."""
 
-import json
 import os
 from pathlib import Path
+from typing import Annotated, BinaryIO, Final
 
-from msgspec import structs
+import msgspec
+from msgspec import Meta, Struct, structs
 
 from mdiqkd_net.errors import ConfigError, KeyStoreError
 from mdiqkd_net.estimation.analysis import Analysis
 from mdiqkd_net.estimation.certificate.check import check_design
 from mdiqkd_net.estimation.certificate.design import Design, parse_design
 from mdiqkd_net.estimation.certificate.scope import outside
+from mdiqkd_net.keys.files import sync_directory
 from mdiqkd_net.protocol.effects import Freeze
 from mdiqkd_net.protocol.light import source_of, source_settings
-from mdiqkd_net.runtime.config import EndpointConfig, Peer
+from mdiqkd_net.runtime.config import EndpointConfig, NodeId, Peer
+
+MAX_LINE_BYTES: Final = 4096
+"""More than a line of the frozen designs has."""
 
 
 def read_design(path: Path) -> Design:
@@ -66,22 +71,75 @@ def frozen_path(store: Path) -> Path:
     return store.with_name(store.name + ".frozen.jsonl")
 
 
+class Frozen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A line of that file: the design by which a block is judged, stored before its light.
+
+    Attributes:
+        users: Lower id first.
+        block: Its number.
+        session: The relay's number of the session, in hex.
+        design_sha256: Digest of the design.
+    """
+
+    users: tuple[NodeId, NodeId]
+    block: Annotated[int, Meta(ge=0)]
+    session: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
+    design_sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+
+
+def frozen_designs(path: Path) -> list[Frozen]:
+    """Everything that was frozen at a node, oldest first; nothing if the file is not there.
+
+    A last line without an end was torn by a crash before the light of its block, which has never
+    come: it is left out.
+
+    Raises:
+        KeyStoreError: The file cannot be read, or is damaged.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise KeyStoreError(f"{path}: {error.strerror}") from None
+    found = []
+    for number, line in enumerate(lines, 1):
+        try:
+            found.append(msgspec.json.decode(line, type=Frozen))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise KeyStoreError(f"{path}: damaged in line {number}: {error}") from None
+    return found
+
+
 def store_digest(path: Path, effect: Freeze) -> None:
     """Append what was frozen, and return once it is on disk.
 
     Raises:
         KeyStoreError: It cannot be written.
     """
-    line = {
-        "users": list(effect.users),
-        "block": effect.block,
-        "session": effect.session.hex(),
-        "design_sha256": effect.digest,
-    }
+    line = Frozen(
+        users=effect.users,
+        block=effect.block,
+        session=effect.session.hex(),
+        design_sha256=effect.digest,
+    )
     try:
-        with path.open("ab") as file:
-            file.write(json.dumps(line).encode() + b"\n")
+        with path.open("a+b") as file:
+            is_new = file.tell() == 0
+            _cut_torn_line(file)
+            file.write(msgspec.json.encode(line) + b"\n")
             file.flush()
             os.fsync(file.fileno())
+        if is_new:
+            sync_directory(path.parent)
     except OSError as error:
         raise KeyStoreError(f"{path}: {error.strerror}") from None
+
+
+def _cut_torn_line(file: BinaryIO) -> None:
+    """Remove what a crash has left of a line, so that the next one stands for itself."""
+    file.seek(max(0, file.tell() - MAX_LINE_BYTES))
+    rest = file.read()
+    torn = len(rest) - (rest.rfind(b"\n") + 1)
+    if torn:
+        file.truncate(file.tell() - torn)

@@ -145,7 +145,7 @@ class EndpointNode:
         self._world = world
         self._transmitter = Transmitter(world)
         self._pairs: dict[str, Pair] = {}
-        self._has_all_keys = False
+        self._trouble = trio.lowlevel.ParkingLot()
         _check(config)
 
     async def run(self) -> None:
@@ -168,11 +168,15 @@ class EndpointNode:
             )
             relay = RelayLink(self._pairs, self._world.entropy, self._telemetry.emit)
             for peer in config.peers:
-                pads = PadFile.open(self._base / peer.pads, config.node, peer.node, leased=True)
+                pads = stack.enter_context(
+                    PadFile.open(self._base / peer.pads, config.node, peer.node, leased=True)
+                )
+                if pads.high_water == 0:  # new ones: nobody could check what was said under others
+                    await self._world.in_thread(store.forget_words, peer.node)
                 self._pairs[peer.node] = Pair(
                     config=config,
                     peer=peer,
-                    pads=stack.enter_context(pads),
+                    pads=pads,
                     store=store,
                     relay=relay,
                     transmitter=self._transmitter,
@@ -181,6 +185,7 @@ class EndpointNode:
                     analysis=analyses[peer.node],
                     frozen=frozen_path(self._base / config.store),
                     world=self._world,
+                    when_troubled=self._pair_is_troubled,
                     processor=processor,
                 )
             counter = await self._world.listen_local(socket_path(self._base / config.store))
@@ -229,11 +234,7 @@ class EndpointNode:
             await self._transmitter.up.wait()
             for pair in self._pairs.values():
                 nursery.start_soon(pair.run)
-            for pair in self._pairs.values():
-                await pair.done.wait()
-            self._require_some_success()
-            self._has_all_keys = True
-            await trio.sleep_forever()
+            await self._until_nobody_is_left()
 
     async def agree(self, peer: str, n_keys: int, *, allow_simulated: bool) -> None:
         """Set keys aside at this user and a peer; see `Pair.agree`."""
@@ -252,10 +253,23 @@ class EndpointNode:
             return ENTROPY_SOURCES["file"](self._base / source.path)
         return ENTROPY_SOURCES["device"](self._base / source.path, source.timeout_s)
 
-    def _require_some_success(self) -> None:
-        failures = [pair.failure for pair in self._pairs.values()]
-        if failures and all(failures):
-            raise RemoteProtocolError("; ".join(str(failure) for failure in failures))
+    def _pair_is_troubled(self) -> None:
+        self._trouble.unpark_all()
+
+    async def _until_nobody_is_left(self) -> None:
+        """Wait until nothing is made with any peer: then there is no reason to stay.
+
+        Raises:
+            RemoteProtocolError: Why, for each of them.
+        """
+        while not all(pair.trouble for pair in self._pairs.values()):
+            await self._trouble.park()
+        raise RemoteProtocolError("; ".join(pair.trouble for pair in self._pairs.values()))
+
+    def _patience_s(self) -> float:
+        """How long the relay may be away; for ever once all blocks with some peer are made."""
+        has_keys = any(pair.done.is_set() and not pair.trouble for pair in self._pairs.values())
+        return math.inf if has_keys else self._config.patience_s
 
     async def _serve_peer(self, link: Link) -> None:
         await self._pairs[link.node].serve(link)
@@ -270,6 +284,7 @@ class EndpointNode:
                 credentials,
                 correspond=lambda _: pair.correspondence,
                 serve=pair.serve,
+                patience_s=lambda: math.inf,  # it is the pair that loses patience
             )
         except (ProtocolError, WireError) as error:
             pair.fail(f"{peer.node}: {error}")
@@ -283,6 +298,7 @@ class EndpointNode:
             credentials,
             correspond=lambda _: relay.correspondence,
             serve=relay.serve,
+            patience_s=self._patience_s,
         )
 
     async def _keep_light(self, credentials: Credentials) -> None:
@@ -293,6 +309,7 @@ class EndpointNode:
             credentials,
             correspond=lambda _: Correspondence(self._world.entropy),
             serve=self._transmitter.serve,
+            patience_s=self._patience_s,
             role="transmitter",
         )
 
@@ -305,6 +322,7 @@ class EndpointNode:
         *,
         correspond: Callable[[str], Correspondence],
         serve: Callable[[Link], Awaitable[None]],
+        patience_s: Callable[[], float],
         role: RoleName = "endpoint",
     ) -> None:
         """Keep a link to another node: dial, serve, and dial again when it is lost.
@@ -315,10 +333,8 @@ class EndpointNode:
         wait_s, n_broken = RECONNECT_S, 0
         away_since = trio.current_time()
         while True:
-            # When everything is made, nobody waits for a node that is gone.
-            left_s = away_since + self._config.patience_s - trio.current_time()
-            patience_s = math.inf if self._has_all_keys else max(0.0, round(left_s, 3))
-            stream = await sockets.dial(address, key, patience_s, self._world.connect)
+            left_s = max(0.0, round(away_since + patience_s() - trio.current_time(), 3))
+            stream = await sockets.dial(address, key, left_s, self._world.connect)
             ended: ProtocolError | WireError | None
             try:
                 link = await secure(

@@ -22,6 +22,7 @@ from mdiqkd_net.runtime.designs import store_digest
 from mdiqkd_net.runtime.world import World, durably
 
 _SETTLE_STEPS: Final[Mapping[Phase, Step]] = {
+    Phase.PREPARED: "hold",  # it votes once more
     Phase.COMMITTED: "commit",
     Phase.CONFIRMED: "confirm",
     Phase.ABORTED: "abort",

@@ -8,9 +8,10 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
+from mdiqkd_net.protocol.announcing import MAX_ANNOUNCED
+
 QUOTA: Final = 0x0401
 BUSY: Final = 0x0402
-
 
 MAX_ADDRESSES: Final = 4096
 """Addresses whose failures are remembered."""
@@ -40,6 +41,8 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         frames_per_s: Of one peer, on average; who sends more is read more slowly.
         frames_at_once: What a peer may be ahead of the average.
         unknown_frames: Of one connection, frames of unknown types that may be skipped.
+        session_events: Events that a relay may announce in a session; a user holds about 50 bytes
+            of each until the block has ended.
     """
 
     handshakes: Count = 128
@@ -57,6 +60,7 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     frames_per_s: Rate = 2000.0
     frames_at_once: Count = 20_000
     unknown_frames: Annotated[int, Meta(ge=0, le=2**20)] = 1024
+    session_events: Annotated[int, Meta(ge=1, le=2**32)] = MAX_ANNOUNCED
 
     def frame_s(self, body_bytes: int) -> float:
         """How long a frame may take from its first byte on; 0 bytes: its header is not whole."""

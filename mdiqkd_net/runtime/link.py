@@ -75,7 +75,8 @@ class Link:
         self._limits = limits
         self.sequencer = Sequencer()
         self._correspondence = correspondence
-        self._hellos: tuple[Hello, Hello, int] | None = None
+        self._hellos: tuple[Hello, Hello] | None = None
+        self._meeting = correspondence.n_meetings
         self._reader = FrameReader(CAPS, first=(Hello.TYPE, Error.TYPE))
         self._arrived: deque[Frame] = deque()
         self._waited_s = 0.0
@@ -138,7 +139,8 @@ class Link:
         assert self._hellos is not None  # noqa: S101  # `greet` comes first
         if self._is_closed:
             raise self._lost()
-        kept, frames = self._correspondence.meet(*self._hellos)
+        kept, frames = self._correspondence.meet(*self._hellos, self._meeting)
+        self._meeting = self._correspondence.n_meetings
         for frame in frames:
             self.send(frame.raw)
         return kept
@@ -219,8 +221,12 @@ class Link:
         await self.close()
 
     def break_off(self) -> None:
-        """Go on with nothing of what was: the other side broke the protocol."""
-        self._correspondence.break_off()
+        """Go on with nothing of what was: the other side broke the protocol.
+
+        Unless another connection was taken up after this one: what goes on is that one's.
+        """
+        if self._meeting == self._correspondence.n_meetings:
+            self._correspondence.break_off()
 
     async def close(self) -> None:
         """Close at once; what is queued is lost."""
@@ -238,7 +244,6 @@ class Link:
             RemoteProtocolError: The peer is not who it should be.
             WireError: Not a Hello.
         """
-        n_meetings = self._correspondence.n_meetings
         ours = greet(node, role, entropy, self._correspondence)
         raw = self.sequencer.seal(ours.TYPE, encode(ours)).raw
         self.n_bytes += len(raw)
@@ -253,7 +258,7 @@ class Link:
                 refusal = self.sequencer.seal(Error.TYPE, encode(Error(code=error.abort_code)))
                 await self._stream.send_all(refusal.raw)
             raise
-        self._hellos = ours, theirs, n_meetings
+        self._hellos = ours, theirs
 
     async def turn_away(self, code: int) -> None:
         """Tell the peer why it is refused, and close; in place of `write` and `next_frame`."""
@@ -263,15 +268,17 @@ class Link:
         await self.close()
 
     async def _receive(self) -> bytes:
-        with trio.move_on_after(PING_AFTER_S):
-            return await self._receive_now()
-        self._n_pings += 1
-        self.tell(Ping(n=self._n_pings))
-        with trio.move_on_after(LOST_AFTER_S - PING_AFTER_S):
-            return await self._receive_now()
-        raise RemoteProtocolError(f"{self.node} has been silent for {LOST_AFTER_S:g} s", LINK_LOST)
+        data = await self._receive_within(PING_AFTER_S)
+        if data is None:
+            self._n_pings += 1
+            self.tell(Ping(n=self._n_pings))
+            data = await self._receive_within(LOST_AFTER_S - PING_AFTER_S)
+        if data is None:
+            why = f"{self.node} has been silent for {LOST_AFTER_S:g} s"
+            raise RemoteProtocolError(why, LINK_LOST)
+        return data
 
-    async def _receive_now(self) -> bytes:
+    async def _receive_within(self, wait_s: float) -> bytes | None:
         """Wait for bytes; not longer than the frame that has begun may take.
 
         Only the time that we wait counts: while we do not read, the peer cannot be in time.
@@ -279,23 +286,27 @@ class Link:
         allowed_s = math.inf
         if self._reader.mid_frame:
             allowed_s = self._limits.frame_s(self._reader.begun_bytes)
+        left_s = max(0.0, allowed_s - self._waited_s)
         began_s = trio.current_time()
         try:
-            with trio.fail_at(began_s + allowed_s - self._waited_s):
+            with trio.move_on_at(began_s + min(wait_s, left_s)):
                 data = await self._stream.receive()
-        except trio.TooSlowError:
-            raise RemoteProtocolError(
-                f"{self.node} is too slow: found {self._reader.n_held} bytes of a frame after "
-                f"{allowed_s:g} s; allowed: all of it",
-                LINK_LOST,
-            ) from None
+                self.n_bytes += len(data)
+                return data
+        except NotTrustedError as error:  # who is dialed says so only now, by TLS 1.3
+            raise RemoteProtocolError(f"{self._lost()}: {error}", LINK_LOST) from None
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise self._lost() from None
         finally:
             if self._reader.mid_frame:
                 self._waited_s += trio.current_time() - began_s
-        self.n_bytes += len(data)
-        return data
+        if wait_s < left_s:
+            return None
+        raise RemoteProtocolError(
+            f"{self.node} is too slow: found {self._reader.n_held} bytes of a frame after "
+            f"{allowed_s:g} s; allowed: all of it",
+            LINK_LOST,
+        )
 
     async def _keep_pace(self, n_frames: int) -> None:
         limits = self._limits

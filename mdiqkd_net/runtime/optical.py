@@ -8,6 +8,7 @@ core sees clicks. Keys from such light are labelled "simulated".
 
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -111,6 +112,17 @@ class Transmitter:
         return ask.session, Light(session=ask.session, states=states_sent)
 
 
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A light link, and what came over it.
+
+    A session keeps to those that it begins with: what is lost with one does not come over the next.
+    """
+
+    link: Link
+    answers: trio.MemoryReceiveChannel[Light]
+
+
 class LightPlane:
     """Charles' side: transmitters that have come, and the sessions they are armed for."""
 
@@ -127,9 +139,8 @@ class LightPlane:
         # The arms drift while light runs, from the first session of this node on.
         self._light_s = 0.0
         self._n_sessions = 0
-        self._links: dict[str, Link] = {}
+        self._lines: dict[str, _Line] = {}
         self._sources: dict[tuple[bytes, str], Source] = {}
-        self._answers: dict[str, trio.MemoryReceiveChannel[Light]] = {}
         self._changed = trio.Condition()
         # A physics seed is public; without one every run is another sample.
         self._seed = int.from_bytes(world.entropy(8), "big") if device.seed is None else device.seed
@@ -143,11 +154,11 @@ class LightPlane:
         if link.node not in self._device.fibers:
             known = ", ".join(sorted(self._device.fibers)) or "nobody"
             raise RemoteProtocolError(f"{link.node} has no fiber here; allowed: {known}")
-        old = self._links.pop(link.node, None)
+        old = self._lines.pop(link.node, None)
         if old is not None:  # half open: its user has come back
-            await old.close()
+            await old.link.close()
         deliver, answers = trio.open_memory_channel[Light](16)
-        self._links[link.node], self._answers[link.node] = link, answers
+        line = self._lines[link.node] = _Line(link, answers)
         try:
             async with deliver:
                 while frame := await link.next_frame():
@@ -167,8 +178,8 @@ class LightPlane:
                             "allowed: LightArm, or Light with states of type u8"
                         )
         finally:
-            if self._links.get(link.node) is link:
-                del self._links[link.node], self._answers[link.node]
+            if self._lines.get(link.node) is line:
+                del self._lines[link.node]
             async with self._changed:
                 self._changed.notify_all()
 
@@ -194,6 +205,7 @@ class LightPlane:
             DeviceError: A transmitter is missing, goes away, or answers nonsense.
         """
         await self._wait_until_armed(session, users)
+        lines = self._line_of(users[0]), self._line_of(users[1])
         number, self._n_sessions = self._n_sessions, self._n_sessions + 1
         arms = self._arm(session, users[0]), self._arm(session, users[1])
         nominal = pair_optics(self._device.receiver, arms, pulse_rate_hz=self._pulse_rate_hz)
@@ -218,8 +230,8 @@ class LightPlane:
             await self._world.in_thread(receiver.begin, segment)
             while await self._world.in_thread(receiver.look_ahead):
                 while questions:
-                    await self._post(users, questions.popleft())
-                answers.append(await self._collect(session, users))
+                    await self._post(lines, questions.popleft())
+                answers.append(await self._collect(session, lines))
                 if clicks := await self._world.in_thread(receiver.next_clicks):
                     await deliver(clicks)
             self._light_s += segment.n_pulses / self._pulse_rate_hz
@@ -258,30 +270,32 @@ class LightPlane:
                 "is `light` set in their configuration?"
             )
 
-    async def _post(self, users: tuple[str, str], body: bytes) -> None:
-        for user in users:
-            link = self._link_of(user)
-            link.send(link.sequencer.seal(LightAsk.TYPE, body).raw)
-            await link.drained()
+    async def _post(self, lines: tuple[_Line, _Line], body: bytes) -> None:
+        for line in lines:
+            line.link.send(line.link.sequencer.seal(LightAsk.TYPE, body).raw)
+            await line.link.drained()
 
-    async def _collect(self, session: bytes, users: tuple[str, str]) -> States:
+    async def _collect(self, session: bytes, lines: tuple[_Line, _Line]) -> States:
         answers: list[NDArray[np.uint8]] = []
-        for user in users:
-            self._link_of(user)
+        for line in lines:
             try:
-                answer = await self._answers[user].receive()
+                answer = await line.answers.receive()
                 while answer.session != session:  # left over from a session that was stopped
-                    answer = await self._answers[user].receive()
+                    answer = await line.answers.receive()
             except trio.EndOfChannel:
-                raise DeviceError(f"the transmitter of {user} went away") from None
+                raise _went_away(line.link.node) from None
             answers.append(bulk.unpack_unsigned(answer.states).astype(np.uint8, copy=False))
         return answers[0], answers[1]
 
-    def _link_of(self, user: str) -> Link:
-        link = self._links.get(user)
-        if link is None:
-            raise DeviceError(f"the transmitter of {user} went away")
-        return link
+    def _line_of(self, user: str) -> _Line:
+        line = self._lines.get(user)
+        if line is None:
+            raise _went_away(user)
+        return line
+
+
+def _went_away(user: str) -> DeviceError:
+    return DeviceError(f"the transmitter of {user} went away")
 
 
 def _asked(ask: LightAsk) -> NDArray[np.int64]:

@@ -3,7 +3,6 @@
 import contextlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -42,6 +41,7 @@ from mdiqkd_net.protocol.effects import (
     Hold,
     Latch,
     Observe,
+    Refuse,
     Report,
     Say,
     Send,
@@ -51,11 +51,21 @@ from mdiqkd_net.protocol.effects import (
 from mdiqkd_net.protocol.endpoint import Endpoint, PairPlan
 from mdiqkd_net.protocol.light import Entropy
 from mdiqkd_net.protocol.states import State
+from mdiqkd_net.runtime.arrivals import (
+    Arrival,
+    Broken,
+    FromPeer,
+    FromRelay,
+    GivenUp,
+    Linked,
+    RelayLinked,
+)
 from mdiqkd_net.runtime.config import EndpointConfig, Peer
 from mdiqkd_net.runtime.journal import Journal
 from mdiqkd_net.runtime.link import Link, RefusedError, is_final, told
 from mdiqkd_net.runtime.optical import Transmitter
 from mdiqkd_net.runtime.pads import SteppedPads
+from mdiqkd_net.runtime.patience import FED_BY_RELAY, Lack, Patience, Place
 from mdiqkd_net.runtime.shelves import PeerRecords
 from mdiqkd_net.runtime.timing import Stages
 from mdiqkd_net.runtime.watching import Watcher
@@ -69,15 +79,8 @@ INBOX_SIZE: Final = 16
 MAX_VIOLATIONS: Final = 3
 """Times that a peer may break the protocol before nothing more is tried with it."""
 
-_RELAYS_TURN: Final = (State.ABORTED, State.DONE)
-"""While other pairs have their turn at the relay, silence is nobody's fault."""
 
-_FED_BY_RELAY: Final = (State.OPENING, State.COLLECTING, State.EARLY_GATE, State.CLOSED)
-"""In silence the relay may be keeping something back, from us or from the peer. So nobody is to
-blame: the block ends, and the next one gets its chance."""
-
-
-class RelayPort(Protocol):
+class RelayPort(Place, Protocol):
     """What a pair needs of the node's relay link."""
 
     def tell(self, message: Message, stream: int) -> int:
@@ -86,42 +89,20 @@ class RelayPort(Protocol):
     async def refuse(self, why: str, code: int) -> None:
         """The relay broke the protocol: close its link, and begin anew."""
 
-    @property
-    def away_since(self) -> float:
-        """Since when there has been no link; infinity if there is one."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Linked:
-    link: Link
-
-
-@dataclass(frozen=True, slots=True)
-class _RelayLinked:
-    kept: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _FromPeer:
-    link: Link
-    frame: Frame
-
-
-@dataclass(frozen=True, slots=True)
-class _FromRelay:
-    frame: Frame
-
-
-@dataclass(frozen=True, slots=True)
-class _GivenUp:
-    wish: Wish
-
-
-_Event = _Linked | _RelayLinked | _FromPeer | _FromRelay | Wish | _GivenUp
-
 
 class Pair:
-    """The shell around one `Endpoint` core."""
+    """The shell around one `Endpoint` core.
+
+    A pair is *lost* while time may heal it: nothing is made with the peer, and as soon as it and
+    the relay are there, it goes on. It has *failed* when an operator must look, and stays so.
+
+    Args:
+        when_troubled: Called when it has said that it is lost, or has failed.
+
+    Attributes:
+        trouble: Why nothing is made with the peer, once this was said; empty if all is well.
+        done: All blocks have been tried, or the pair has failed.
+    """
 
     def __init__(
         self,
@@ -137,6 +118,7 @@ class Pair:
         analysis: Analysis,
         frozen: Path,
         world: World,
+        when_troubled: Callable[[], None],
         processor: Processor = HERE,
     ) -> None:
         self._config = config
@@ -145,6 +127,7 @@ class Pair:
         self._transmitter = transmitter
         self._emit = emit
         self._world = world
+        self._when_troubled = when_troubled
         self._journal = Journal(
             config.node, peer.node, store=store, pads=pads, frozen=frozen, world=world
         )
@@ -163,6 +146,7 @@ class Pair:
                 analysis=analysis,
             ),
             qber_hint=config.qber_hint,
+            session_events=config.limits.session_events,
         )
         records = PeerRecords(store, peer.node)
         self._core = Endpoint(
@@ -172,15 +156,15 @@ class Pair:
             records=records,
             shelf=records,
             entropy=entropy,
-            now_s=lambda: self._heard_at,  # cores run in threads, where trio has no time
+            now_s=lambda: self._patience.heard_at,  # cores run in threads, where trio has no time
             processor=processor,
         )
         self._unread = Unread()
-        self._inbox, self._to_handle = trio.open_memory_channel[_Event](INBOX_SIZE)
+        self._inbox, self._to_handle = trio.open_memory_channel[Arrival](INBOX_SIZE)
         self._link: Link | None = None
-        self._away_since = trio.current_time()
-        self._heard_at = self._asked_s = trio.current_time()
-        self._patience = trio.CancelScope()
+        self._patience = Patience(config.patience_s, relay)
+        self._waiting = trio.CancelScope()
+        self._asked_s = trio.current_time()
         self._stages = Stages()
         self._session = b""
         self._relay_bytes = 0
@@ -189,8 +173,10 @@ class Pair:
         self._n_violations = 0
         self._wishes = Wishes(self._core.handouts, peer.node)
         self._runs = False
+        self._lost = ""
+        self._failure = ""
+        self.trouble = ""
         self.done = trio.Event()
-        self.failure = ""
 
     async def serve(self, link: Link) -> None:
         """Read a fresh link to the peer until it goes; it takes the place of an older one.
@@ -199,21 +185,21 @@ class Pair:
             RemoteProtocolError: The peer refuses us, or the connection is gone.
             WireError: Bytes that are no frame.
         """
-        await self._queue(_Linked(link))
+        await self._queue(Linked(link))
         try:
             while frame := await link.next_frame():
-                await self._queue(_FromPeer(link, frame))
+                await self._queue(FromPeer(link, frame))
         except RefusedError as error:
             if is_final(error.told):
                 self.fail(f"{self._peer.node}: {error}")
             raise
         except WireError:
-            link.break_off()
+            await self._queue(Broken(link))
             raise
         finally:
             if self._link is link:
                 self._link = None
-                self._away_since = trio.current_time()
+                self._patience.away_since = trio.current_time()
                 self.check_patience()
 
     async def from_relay(self, frame: Frame) -> None:
@@ -225,12 +211,12 @@ class Pair:
         except RemoteProtocolError as error:
             await self._relay.refuse(str(error), told(error))
         else:
-            await self._queue(_FromRelay(frame))
+            await self._queue(FromRelay(frame))
 
     async def relay_linked(self, *, kept: bool) -> None:
         """There is a new link to the relay; of no interest before anything was asked of it."""
         if self._runs:
-            await self._queue(_RelayLinked(kept))
+            await self._queue(RelayLinked(kept))
 
     async def agree(self, n_keys: int, *, allow_simulated: bool) -> None:
         """Set keys aside at both users, to be taken from the store.
@@ -240,85 +226,116 @@ class Pair:
             KeyStoreError: There are not so many keys, or the peer refuses.
         """
         wish = Wish(n_keys, allow_simulated=allow_simulated)
-        if self.failure:
+        if self._failure:
             self._wishes.refuse(wish)
         await self._queue(wish)
         try:
             await wish.wait(ANSWER_S)
         except TimeoutError:
-            await self._queue(_GivenUp(wish))
+            await self._queue(GivenUp(wish))
             raise AwayError(f"{self._peer.node} does not answer; try again later") from None
 
-    async def _queue(self, event: _Event) -> None:
+    async def _queue(self, event: Arrival) -> None:
         # A pair that has failed must not hold up the links that it shares with others.
         with contextlib.suppress(trio.BrokenResourceError):
             await self._inbox.send(event)
 
     def fail(self, why: str) -> None:
         """Nothing more can be done with this peer."""
-        if not self.done.is_set() and not self.failure:
-            self.failure = why
-            self._patience.cancel()
+        if not self.done.is_set() and not self._failure:
+            self._failure = why
+            self._waiting.cancel()
 
     def check_patience(self) -> None:
         """A link has come or gone, so another deadline may apply."""
-        self._patience.deadline = self._deadline()
+        self._waiting.deadline = self._deadline()
 
     async def run(self) -> None:
         """Make the configured blocks, and answer the peer for as long as it has questions."""
         self._runs = True
         with self._to_handle:
             await self._compute(self._core.handouts.start)
-            while not self.failure:
+            while not self._failure:
                 event = None
-                with trio.CancelScope(deadline=self._deadline()) as self._patience:
+                with trio.CancelScope(deadline=self._deadline()) as self._waiting:
                     event = await self._to_handle.receive()
                 if event is not None:
                     await self._handle(event)
-                elif not self.failure:
+                elif not self._failure:
                     await self._lose_patience()
             await self._give_up()
 
     def _deadline(self) -> float:
-        if self.done.is_set():
+        if self.done.is_set() or self._lost:
             return math.inf
-        since = min(self._relay.away_since, math.inf if self._link else self._away_since)
-        if self._link is not None and not self._waits_for_relay():
-            since = min(since, self._heard_at)
-        return since + self._config.patience_s
+        return self._patience.limit(self._state)[0]
+
+    @property
+    def _state(self) -> State:
+        return State.ABORTED if self._core.block is None else self._core.block.state
 
     async def _lose_patience(self) -> None:
-        patience_s, block = self._config.patience_s, self._core.block
-        state = block.state if block else State.OPENING
-        if self._link is None:
-            self.failure = f"{self._peer.node} did not connect within {patience_s:g} s"
-        elif self._relay.away_since < math.inf:
-            self.failure = f"the relay has been away for {patience_s:g} s"
-        elif state in _FED_BY_RELAY:
-            self._heard_at = trio.current_time()
-            why = f"neither the relay nor {self._peer.node} has said anything for {patience_s:g} s"
-            await self._perform(self._core.abort(f"{why} in state {state.value}", end="relay"))
-        else:
-            self.failure = (
-                f"{self._peer.node} has been silent for {patience_s:g} s in state {state.value}"
+        limit_s, lack = self._patience.limit(self._state)
+        if trio.current_time() < limit_s:
+            return  # it came at the last moment
+        peer, within = self._peer.node, f"{self._config.patience_s:g} s"
+        if lack is Lack.PEER:
+            await self._lose(f"{peer} did not connect within {within}")
+        elif lack is Lack.RELAY:
+            await self._lose(f"the relay has been away for {within}")
+        elif lack is Lack.SESSION:
+            self._patience.forgo_session()  # once is enough
+            self._emit(
+                "pair.waiting",
+                users=list(self._core.users),
+                reason=f"the relay has begun no session within {within}: other pairs have their "
+                f"turn, or {peer} has not asked for one, or the relay keeps it back",
             )
+        elif self._state in FED_BY_RELAY:
+            self._patience.heard()
+            why = f"neither the relay nor {peer} has said anything for {within}"
+            await self._perform(
+                self._core.abort(f"{why} in state {self._state.value}", end="relay")
+            )
+        else:
+            await self._lose(f"{peer} has been silent for {within} in state {self._state.value}")
 
-    def _waits_for_relay(self) -> bool:
-        return self._core.block is None or self._core.block.state in _RELAYS_TURN
+    async def _lose(self, why: str) -> None:
+        """End the block, say so, and make nothing more until the peer and the relay are there."""
+        self._lost = why
+        await self._perform(self._core.abort(why))
+        if self._link is not None and self._patience.everybody_is_here:
+            await self._link.close()  # if there is still somebody, we hear of it on the next link
+        self._tell_trouble("pair.lost", why)
 
-    async def _handle(self, event: _Event) -> None:
+    async def _find(self) -> None:
+        """Go on if what was lost is there again."""
+        if self._lost and self._patience.everybody_is_here:
+            self._lost = self.trouble = ""
+            self._emit("pair.back", users=list(self._core.users))
+            await self._compute(self._core.request)
+
+    def _tell_trouble(self, event: str, why: str) -> None:
+        self._emit(event, users=list(self._core.users), reason=why)
+        self.trouble = why
+        self._when_troubled()
+
+    async def _handle(self, event: Arrival) -> None:
         match event:
-            case _Linked(link=link):
+            case Linked(link=link):
                 await self._take_up(link)
-            case _RelayLinked(kept=kept):
+            case Broken(link=link):
+                link.break_off()
+            case RelayLinked(kept=kept):
                 await self._compute(partial(self._core.relay_linked, kept=kept))
-            case _FromPeer(link=link, frame=frame) if link is self._link:
-                self._heard_at = trio.current_time()
+                await self._find()
+            case FromPeer(link=link, frame=frame) if link is self._link:
+                self._patience.heard()
                 self._peer_bytes += len(frame.raw)
                 await self._hear_peer(link, frame)
-            case _FromRelay(frame=frame):
+            case FromRelay(frame=frame):
                 self._unread.taken(frame)
-                self._heard_at = trio.current_time()
+                self._patience.hear_relay(frame.kind)
                 try:
                     await self._compute(partial(self._core.receive_relay, frame))
                 except (ProtocolError, WireError) as error:
@@ -328,7 +345,7 @@ class Pair:
                 self._wishes.refuse(event)
             case Wish():
                 await self._ask(event)
-            case _GivenUp(wish=wish):
+            case GivenUp(wish=wish):
                 self._wishes.give_up(wish)
 
     async def _ask(self, wish: Wish) -> None:
@@ -346,7 +363,8 @@ class Pair:
             await link.close()  # the peer dials again
             return
         old, self._link = self._link, link
-        self._heard_at = trio.current_time()
+        self._patience.away_since = math.inf
+        self._patience.heard()
         if old is not None:
             await old.close()
         await self._compute(partial(self._core.linked, kept=kept))
@@ -358,31 +376,36 @@ class Pair:
             self._report("tag.failed", {"users": list(self._core.users)})
             await link.refuse(error.abort_code)
         except (ProtocolError, WireError) as error:
-            why, code = f"{self._peer.node}: {error}", told(error)
-            self._n_violations += 1
-            self._report("peer.violation", {"users": list(self._core.users), "reason": why})
-            if is_final(code) or self._n_violations > MAX_VIOLATIONS:
-                self.failure = why
+            await self._refuse_peer(error, link)
+        else:
+            await self._find()
+
+    async def _refuse_peer(self, error: ProtocolError | WireError, link: Link | None) -> None:
+        why, code = f"{self._peer.node}: {error}", told(error)
+        self._n_violations += 1
+        self._report("peer.violation", {"users": list(self._core.users), "reason": why})
+        if is_final(code) or self._n_violations > MAX_VIOLATIONS:
+            self._failure = why
+        if link is not None:
             link.break_off()
             await link.refuse(code)
-            if not self.failure:
-                await self._perform(self._core.abort(why))
+        if not self._failure:
+            await self._perform(self._core.abort(why))
 
     async def _give_up(self) -> None:
-        effects = self._core.abort(self.failure)
+        effects = self._core.abort(self._failure)
         await self._perform(effects)
-        users = list(self._core.users)
         if not any(isinstance(effect, Finished) for effect in effects):
             self._emit(
                 "block.aborted",
-                users=users,
+                users=list(self._core.users),
                 block=self._n_ended + 1,
-                reason=self.failure,
+                reason=self._failure,
                 secret_bits=0,
                 tag_failures=0,
             )
-        self._emit("pair.failed", users=users, reason=self.failure)
         self.done.set()
+        self._tell_trouble("pair.failed", self._failure)
 
     async def _compute(self, work: Callable[[], list[Effect]]) -> None:
         await self._perform(await self._world.in_thread(work))
@@ -399,13 +422,14 @@ class Pair:
                     if self._link is not None:
                         self._peer_bytes += self._link.tell(message)
                 case Tell(message=message, stream=stream):
+                    self._patience.tell_relay(message)
                     self._relay_bytes += self._relay.tell(message, stream)
                 case Report(event=event, fields=fields):
                     self._report(event, fields)
                 case Asked():
                     self._asked_s = trio.current_time()
                 case Answered():
-                    self._core.round_trips.add(self._heard_at - self._asked_s)
+                    self._core.round_trips.add(self._patience.heard_at - self._asked_s)
                 case Observe(block=block):
                     await self._watcher.observe(block)
                 case Arm(session=session, light=light):
@@ -421,7 +445,9 @@ class Pair:
                     await trio.lowlevel.checkpoint()  # the writer takes what was queued
                     await self._compute(self._core.go_on)
                 case Latch(reason=reason):
-                    self.failure = reason
+                    self._failure = reason
+                case Refuse(error=error):
+                    await self._refuse_peer(error, self._link)
                 case Finished():
                     await self._finished()
                 case _:
@@ -431,7 +457,7 @@ class Pair:
         self._n_ended += 1
         if self._n_ended == self._peer.blocks:
             self.done.set()
-        elif not self.failure:
+        elif not (self._lost or self._failure):
             await self._compute(self._core.request)
 
     def _report(self, event: str, fields: Mapping[str, Any]) -> None:

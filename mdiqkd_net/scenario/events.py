@@ -139,7 +139,7 @@ class MonitorAlarm(PairEvent, frozen=True, kw_only=True):
 
 
 class PairFailed(PairEvent, frozen=True, kw_only=True):
-    """A user can do nothing more with the other: a fault, after which no block will come."""
+    """A user makes nothing more with the other, for good or until it is back: no run waits."""
 
     reason: str
 
@@ -163,6 +163,7 @@ EVENTS: Final[Mapping[str, type[Event]]] = {
     "block.aborted": BlockAborted,
     "monitor.alarm": MonitorAlarm,
     "pair.failed": PairFailed,
+    "pair.lost": PairFailed,
     "error": Fault,
 }
 

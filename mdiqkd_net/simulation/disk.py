@@ -61,11 +61,9 @@ class Disk:
         if torn is None or torn[1] == after[torn[0]]:
             return ""
         name, found, whole = *torn, after[torn[0]]
-        return (
-            f"{name} in part"
-            if len(found) == len(whole)
-            else (f"{name} cut to {len(found)} of {len(whole)}")
-        )
+        if len(found) == len(whole):
+            return f"{name} in part"
+        return f"{name} cut to {len(found)} of {len(whole)}"
 
     def put_back(self, older: Contents, *, pads: bool, store: bool) -> None:
         """Begin another life with some files as they were: those of pads, of the store, or both."""

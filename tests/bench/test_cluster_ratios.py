@@ -10,12 +10,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import trio
+from dask_here import cluster_at, local_cluster
 
 from mdiqkd_net.laboratory.postprocessing.chain import make_key
 from mdiqkd_net.laboratory.postprocessing.reconciling import Task, sifted_keys
 from mdiqkd_net.postprocessing.processor import HERE, Processor
-from mdiqkd_net.runtime.cluster import Cluster
-from mdiqkd_net.runtime.config import Postprocessing
 from mdiqkd_net.runtime.world import RealWorld
 
 QBER = 0.02
@@ -53,23 +52,13 @@ def chain(bob: Processor, scheme: str, n_bits: int) -> tuple[int, bytes]:
 @pytest.fixture(scope="module")
 def running():
     """One worker, a process of its own, as `dask worker` starts it."""
-    distributed = pytest.importorskip("distributed", reason="the extra `dask` is not installed")
-    with distributed.LocalCluster(
-        n_workers=1,
-        threads_per_worker=1,
-        protocol="tcp",
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-    ) as made:
+    with local_cluster(processes=True) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def cluster(running):
-    import distributed
-
-    table = Postprocessing(scheduler=running.scheduler_address)
-    made = Cluster(table, distributed.Security(require_encryption=False))
+    made = cluster_at(running.scheduler_address)
     made.open()
     yield made
     made.close()

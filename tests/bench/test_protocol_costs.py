@@ -252,3 +252,42 @@ async def _stranger(address):
 async def _drain(stream):
     while await stream.receive_some():
         pass
+
+
+# --- memory of a user ---------------------------------------------------------------------------
+
+EVENT_BYTES = 75
+"""A bound for a machine that is busy, whose memory comes and goes otherwise; found: 38 to 46."""
+
+PEAK_OF_CHILDREN = (
+    "import resource, subprocess, sys;"
+    "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL);"
+    "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+)
+
+
+def peak_of_a_user(n_pulses, report):
+    """Announced events, and the largest resident memory of any process of the run, in bytes."""
+    scenario = Path(__file__).parents[2] / "scenarios" / "pair.toml"
+    run = [sys.executable, "-m", "mdiqkd_net", "run", str(scenario), "--quiet"]
+    options = ["--n-pulses", f"{n_pulses:.0f}", "--json", str(report)]
+    found = subprocess.run(
+        [sys.executable, "-c", PEAK_OF_CHILDREN, *run, *options],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    pair = json.loads(report.read_text())["pairs"][0]
+    assert pair["keys_match"]
+    return pair["announced"], 1024 * int(found.stdout)
+
+
+def test_a_user_holds_some_tens_of_bytes_of_an_event(tmp_path):
+    """From the light to the last look of the monitors; users are the largest processes of a run."""
+    few, some = (peak_of_a_user(n, tmp_path / f"{n:.0f}.json") for n in (2e9, 1e10))
+    event_bytes = (some[1] - few[1]) / (some[0] - few[0])
+    sys.stdout.write(
+        f"\n{few[0]} and {some[0]} events: {few[1] >> 20} and {some[1] >> 20} MiB at most, "
+        f"{event_bytes:.0f} bytes an event\n"
+    )
+    assert event_bytes < EVENT_BYTES

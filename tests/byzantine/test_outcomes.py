@@ -12,6 +12,7 @@ from triangle import Triangle
 
 from mdiqkd_net.byzantine import BEHAVIOURS
 from mdiqkd_net.byzantine.behaviour import Extent
+from mdiqkd_net.estimation.analysis import Analysis
 from mdiqkd_net.monitoring.watch import RELAY_ENDS, Watch
 from mdiqkd_net.protocol import announcing
 from mdiqkd_net.protocol.credit import Unread
@@ -178,6 +179,24 @@ def test_a_flood_is_bounded(monkeypatch):
     monkeypatch.setattr(announcing, "MAX_BATCHES", 200)
     triangle = HostileTriangle("flood", SHORT).run()
     assert "more than 200 batches" in str(triangle.refused["alice"])
+    assert_safe(triangle)
+
+
+def test_more_events_than_there_is_memory_for_cost_their_block_alone():
+    formula = Analysis(method="asymptotic")  # gives some bits of so short a block
+    triangle = HostileTriangle(
+        "overdraw",
+        SHORT,
+        extent=Extent(sessions=1),
+        blocks=2,
+        session_events=SHORT // 2,
+        alice_analysis=formula,
+        bob_analysis=formula,
+    ).run()
+    for user in (triangle.alice, triangle.bob):
+        assert triangle.refused[user.name].abort_code == announcing.TOO_MANY
+        assert "events in a session" in str(triangle.refused[user.name])
+        assert user.ended == ["aborted", "key"]
     assert_safe(triangle)
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from mdiqkd_net.byzantine import BEHAVIOURS, ELSEWHERE, PREFIX, check, conduct_of, table
+from mdiqkd_net.byzantine import PREFIX, check, conduct_of, table
 from mdiqkd_net.byzantine.behaviour import Extent
+from mdiqkd_net.byzantine.registry import BEHAVIOURS, ELSEWHERE
 from mdiqkd_net.physics.attacks import ATTACKS
 
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from triangle import Random
+from memory_users import Random
 
 from mdiqkd_net.blocks import EARLY_0, LATE_1, ClickBlock
 from mdiqkd_net.byzantine import BEHAVIOURS

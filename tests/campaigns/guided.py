@@ -24,6 +24,7 @@ INSTRUMENTED = (
     "mdiqkd_net.estimation.counts_file",
     "mdiqkd_net.estimation.certificate.check",
     "mdiqkd_net.estimation.certificate.design",
+    "mdiqkd_net.keys.pad_layout",
     "mdiqkd_net.keys.pads",
     "mdiqkd_net.keys.pki",
     "mdiqkd_net.protocol.announcing",

@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 import pytest
+from link_text import LINK
 
 from mdiqkd_net.blocks import CATEGORIES
 from mdiqkd_net.cli import main
@@ -16,39 +17,6 @@ REAL = (
 needs_real_data = pytest.mark.skipif(
     not REAL.exists(), reason="the genuine recordings are not beside this checkout"
 )
-
-USER = """\
-x = { intensity = 0.04, probability = 0.13 }
-y = { intensity = 0.16, probability = 0.024 }
-z = { intensity = 0.5, probability = 0.82 }
-length_km = 25.0
-attenuation_db_per_km = 0.2
-"""
-
-LINK = f"""\
-n_pulses = 1000000000000
-eps_sec = 1e-10
-eps_cor = 1e-15
-f_ec = 1.16
-bell_states = ["psi_minus", "psi_plus"]
-
-[alice]
-{USER}
-[bob]
-{USER}
-[receiver]
-efficiency = 0.4
-dark_probability = 1e-7
-misalignment = 0.015
-mode_overlap = 1.0
-"""
-
-
-@pytest.fixture
-def link_file(tmp_path):
-    path = tmp_path / "link.toml"
-    path.write_text(LINK)
-    return path
 
 
 def numbers(value):

@@ -4,46 +4,14 @@ import hashlib
 import json
 
 import pytest
+from link_text import LINK, SETTINGS
 
 from mdiqkd_net.cli import main
 from mdiqkd_net.estimation import optimize
 from mdiqkd_net.estimation.certificate.check import check_design
 from mdiqkd_net.estimation.certificate.design import LABEL, parse_design
 
-USER = """\
-x = { intensity = 0.04, probability = 0.13 }
-y = { intensity = 0.16, probability = 0.024 }
-z = { intensity = 0.5, probability = 0.82 }
-"""
-
-ARM = "attenuation_db_per_km = 0.2\nlength_km = 25.0\n"
-
-LINK = f"""\
-n_pulses = 1000000000000
-eps_sec = 1e-10
-eps_cor = 1e-15
-f_ec = 1.16
-bell_states = ["psi_minus", "psi_plus"]
-
-[alice]
-{USER}{ARM}
-[bob]
-{USER}{ARM}
-[receiver]
-efficiency = 0.4
-dark_probability = 1e-7
-misalignment = 0.015
-mode_overlap = 1.0
-"""
-
 CERTIFICATE = ("--method", "certificate")
-
-
-@pytest.fixture
-def link_file(tmp_path):
-    path = tmp_path / "link.toml"
-    path.write_text(LINK)
-    return path
 
 
 def ask(capsys, *arguments):
@@ -68,7 +36,7 @@ def frozen(capsys, link_file, tmp_path):
     for name, values in (("counts", counts), ("errors", errors)):
         lines += [f"[{name}]", *(f"{c} = {value}" for c, value in values.items())]
     path = tmp_path / "counts.toml"
-    path.write_text("\n".join(lines) + f"\n[alice]\n{USER}[bob]\n{USER}")
+    path.write_text("\n".join(lines) + f"\n[alice]\n{SETTINGS}[bob]\n{SETTINGS}")
     return design, result["design_sha256"], path
 
 

@@ -6,32 +6,13 @@ import signal
 import subprocess
 import sys
 
+import link_text
 import pytest
+from dask_here import local_cluster
 
 from mdiqkd_net.cli import main
 
-LINK = """\
-n_pulses = 1000000000000
-eps_sec = 1e-10
-eps_cor = 1e-15
-f_ec = 1.16
-bell_states = ["psi_minus"]
-[receiver]
-efficiency = 0.4
-dark_probability = 1e-7
-misalignment = 0.015
-mode_overlap = 1.0
-""" + "".join(
-    f"""\
-[{user}]
-x = {{ intensity = 0.04, probability = 0.13 }}
-y = {{ intensity = 0.16, probability = 0.024 }}
-z = {{ intensity = 0.5, probability = 0.82 }}
-length_km = 25.0
-attenuation_db_per_km = 0.2
-"""
-    for user in ("alice", "bob")
-)
+LINK = link_text.LINK.replace(', "psi_plus"', "")
 SWEEP = ("--sweep", "length_km=0:100:25")
 
 
@@ -63,11 +44,8 @@ def test_rows_do_not_depend_on_the_number_of_processes(capsys, link_file, tmp_pa
 
 
 def test_rows_of_a_cluster_are_the_same(capsys, link_file):
-    distributed = pytest.importorskip("distributed", reason="the extra `dask` is not installed")
-    one = sweep(capsys, link_file)
-    with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=2, processes=False, protocol="tcp", dashboard_address=None
-    ) as cluster:
+    with local_cluster(threads_per_worker=2) as cluster:
+        one = sweep(capsys, link_file)
         assert sweep(capsys, link_file, "--scheduler", cluster.scheduler_address) == one
 
 

@@ -4,46 +4,13 @@ import builtins
 import json
 
 import pytest
+from link_text import LINK
 from msgspec.structs import replace
 
 from mdiqkd_net.cli import _spread, main
 from mdiqkd_net.errors import ConfigError
 from mdiqkd_net.estimation.analysis import Analysis
 from mdiqkd_net.planning.task import Task, identity
-
-USER = """\
-x = { intensity = 0.04, probability = 0.13 }
-y = { intensity = 0.16, probability = 0.024 }
-z = { intensity = 0.5, probability = 0.82 }
-attenuation_db_per_km = 0.2
-"""
-
-LINK = f"""\
-n_pulses = 1000000000000
-eps_sec = 1e-10
-eps_cor = 1e-15
-f_ec = 1.16
-bell_states = ["psi_minus", "psi_plus"]
-
-[alice]
-{USER}
-length_km = 25.0
-[bob]
-{USER}
-length_km = 25.0
-[receiver]
-efficiency = 0.4
-dark_probability = 1e-7
-misalignment = 0.015
-mode_overlap = 1.0
-"""
-
-
-@pytest.fixture
-def link_file(tmp_path):
-    path = tmp_path / "link.toml"
-    path.write_text(LINK)
-    return path
 
 
 def ask(capsys, link_file, *arguments):

@@ -7,11 +7,16 @@ import uuid
 import pytest
 from clerks import node_on
 from commits import offer, prepare
+from triangle import RECEIVER, SECURITY, SOURCE
 
 from mdiqkd_net.blocks import SecretKey
 from mdiqkd_net.cli import main
 from mdiqkd_net.keys.records import BlockMeta
 from mdiqkd_net.keys.store import KeyStore
+from mdiqkd_net.params import Link, UserLink
+from mdiqkd_net.planning.prediction import design_of
+from mdiqkd_net.protocol.effects import Freeze
+from mdiqkd_net.runtime.designs import frozen_path, store_digest
 from mdiqkd_net.secret import SecretBuffer
 
 
@@ -351,3 +356,64 @@ def test_an_empty_store_says_so(path, run):
     KeyStore.open(path).close()
     assert run("status") == (0, "", "no keys\n")
     assert run("status", "--json") == (0, "[]\n", "")
+
+
+@pytest.fixture
+def frozen(path, tmp_path):
+    """A design in a file, and three blocks of which the last one was frozen with another."""
+    user = UserLink(x=SOURCE.x, y=SOURCE.y, z=SOURCE.z, length_km=10.0, attenuation_db_per_km=0.2)
+    design = design_of(
+        Link(
+            n_pulses=10**8,
+            alice=user,
+            bob=user,
+            receiver=RECEIVER,
+            eps_sec=SECURITY.eps_sec,
+            eps_cor=SECURITY.eps_cor,
+            f_ec=SECURITY.f_ec,
+            bell_states=("psi_minus", "psi_plus"),
+        )
+    )
+    file = tmp_path / "design.json"
+    file.write_bytes(design.canonical())
+    for peer, block, digest in (
+        ("bob", 1, design.digest()),
+        ("carol", 1, design.digest()),
+        ("bob", 2, "ab" * 32),
+    ):
+        store_digest(frozen_path(path), Freeze(("alice", peer), block, bytes(16), digest))
+    return file
+
+
+def test_frozen_designs_are_listed_and_held_against_a_design(run, frozen):
+    code, out, _ = run("frozen")
+    assert code == 0
+    assert [line.split()[:3] for line in out.splitlines()[1:]] == [
+        ["alice", "bob", "1"],
+        ["alice", "carol", "1"],
+        ["alice", "bob", "2"],
+    ]
+    code, out, _ = run("frozen", "--peer", "bob", "--design", str(frozen), "--json")
+    assert code == 1
+    assert [(row["block"], row["is_this_design"]) for row in json.loads(out)] == [
+        (1, True),
+        (2, False),
+    ]
+    assert json.loads(out)[0]["users"] == ["alice", "bob"]
+    assert run("frozen", "--block", "1", "--design", str(frozen))[0] == 0
+    code, out, err = run("frozen", "--block", "9", "--design", str(frozen))
+    assert (code, out, err) == (1, "", "no such block was frozen\n")
+
+
+def test_a_damaged_list_of_frozen_designs_is_named(run, path, frozen):
+    with frozen_path(path).open("ab") as file:
+        file.write(b"torn")
+    assert run("frozen", "--design", str(frozen), "--peer", "carol")[0] == 0
+    frozen_path(path).write_bytes(b"nonsense\n")
+    code, _, err = run("frozen")
+    assert code == 4
+    assert "damaged in line 1" in err
+
+
+def test_nothing_frozen_is_no_error(run):
+    assert run("frozen") == (0, "", "no such block was frozen\n")

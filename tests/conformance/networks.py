@@ -3,6 +3,7 @@
 import io
 import socket
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import trio
 from triangle import RECEIVER
@@ -13,6 +14,7 @@ from mdiqkd_net.conformance.identity import load
 from mdiqkd_net.conformance.relay import RELAY_CASES
 from mdiqkd_net.conformance.relay.harness import RelayHarness
 from mdiqkd_net.errors import MdiqkdError
+from mdiqkd_net.keys.pads import pad_path
 from mdiqkd_net.params import Fiber
 from mdiqkd_net.runtime import charles
 from mdiqkd_net.runtime import endpoint as runtime_endpoint
@@ -27,7 +29,6 @@ from mdiqkd_net.runtime.config import (
 from mdiqkd_net.runtime.endpoint import EndpointNode
 from mdiqkd_net.runtime.limits import Limits
 from mdiqkd_net.runtime.world import RealWorld
-from mdiqkd_net.simulation.network import N_PULSES as KEY_PULSES
 from mdiqkd_net.simulation.network import QBER_HINT, SECURITY, SOURCE
 from mdiqkd_net.telemetry.events import Telemetry
 
@@ -35,6 +36,10 @@ SCALE = 0.3
 HANDSHAKE_S = 6 * SCALE
 FIBER = Fiber(length_km=0.0, attenuation_db_per_km=0.2, insertion_loss_db=1.55)
 N_PULSES = 60_000
+KEY_PULSES = 1_000_000
+"""Of a session that gives a key with next to certainty, and several of them."""
+MAX_PULSES = 1_200_000
+"""Of a session: long enough to hold more announcements than a relay has credit for."""
 LIMITS = Limits()
 """Of relays in virtual time."""
 WAIT = ("CT-RL-S-10", "CT-RL-S-11", "CT-RL-X-01", "CT-RL-X-03", "CT-RL-X-04")
@@ -105,41 +110,57 @@ async def relay(directory, monkeypatch, make=charles.Charles):
         nursery.cancel_scope.cancel()
 
 
-def endpoint_config(*, listen, relay, light, tls):
+def endpoint_config(node, peer, *, listen, peer_listens, relay, light, tls):
     return EndpointConfig(
-        node="alice",
+        node=node,
         listen=listen,
         tls=tls,
         relay=Remote(node="charles", address=relay),
         light=light,
         source=SOURCE,
         security=SECURITY,
-        store="alice.sqlite",
+        store=f"{node}.sqlite",
         reconciler="cascade",
         qber_hint=QBER_HINT,
         patience_s=3600.0,  # between two cases nobody is its peer
-        peers=[Peer(node="bob", pads="alice--bob.alice.pads", n_pulses=KEY_PULSES, blocks=0)],
+        peers=[
+            Peer(
+                node=peer,
+                pads=pad_path(Path(), node, peer, node).name,
+                n_pulses=MAX_PULSES,
+                address=peer_listens,
+                blocks=0,
+            )
+        ],
     )
+
+
+def quick_redial(monkeypatch):
+    """Users come back at once after a connection is lost."""
+    monkeypatch.setattr(runtime_endpoint, "MAX_RECONNECT_S", 0.02)
+    monkeypatch.setattr(runtime_endpoint, "RECONNECT_S", 0.02)
 
 
 async def keep_running(config, directory, world):
     """Start the node again whenever it gives up."""
     while True:
         with suppress_group((MdiqkdError, OSError)):
-            await EndpointNode(config, directory, Telemetry("alice", Sink()), world).run()
+            await EndpointNode(config, directory, Telemetry(config.node, Sink()), world).run()
 
 
 @asynccontextmanager
 async def endpoint(directory, monkeypatch):
     """Alice, started again whenever she gives up; the harness that is her relay."""
-    monkeypatch.setattr(runtime_endpoint, "MAX_RECONNECT_S", 0.02)
-    monkeypatch.setattr(runtime_endpoint, "RECONNECT_S", 0.02)
+    quick_redial(monkeypatch)
     listening = socket.create_server(("127.0.0.1", 0), backlog=64)
     unlit = socket.socket()  # bound, and never listens: the light is not up yet
     unlit.bind(("127.0.0.1", 0))
     host, port = listening.getsockname()
     config = endpoint_config(
+        "alice",
+        "bob",
         listen="127.0.0.1:0",
+        peer_listens="127.0.0.1:1",
         relay=f"{host}:{port}",
         light=f"127.0.0.1:{unlit.getsockname()[1]}",
         tls=tls_of(directory, "alice"),

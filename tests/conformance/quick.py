@@ -10,10 +10,10 @@ from random import Random
 
 import trio
 import trio.testing
+from conformance import networks
 from conformance.networks import (
     CrashError,
     Sink,
-    endpoint_config,
     keep_running,
     relay_config,
     suppress_group,
@@ -24,13 +24,13 @@ from mdiqkd_net.conformance.endpoint.harness import EndpointHarness, PairSetting
 from mdiqkd_net.conformance.identity import Identity
 from mdiqkd_net.conformance.relay import RELAY_CASES
 from mdiqkd_net.conformance.relay.harness import RelayHarness
+from mdiqkd_net.keys.pads import pad_path
 from mdiqkd_net.protocol.agreement import Agreement
 from mdiqkd_net.protocol.endpoint import PairPlan
 from mdiqkd_net.runtime import charles
 from mdiqkd_net.runtime.config import Tls
 from mdiqkd_net.simulation.life import SimulatedCredentials, SimulatedEntropy
 from mdiqkd_net.simulation.net import Net
-from mdiqkd_net.simulation.network import N_PULSES as KEY_PULSES
 from mdiqkd_net.simulation.network import QBER_HINT, SECURITY, SOURCE
 from mdiqkd_net.telemetry.events import Telemetry
 
@@ -41,6 +41,8 @@ LONG = ("CT-RL-S-06", "CT-RL-S-16", "CT-RL-M-")
 spared them."""
 QUICK_RELAY_CASES = [case for case in RELAY_CASES if case.id not in ABOUT_TLS]
 N_PULSES = 60_000
+COMPUTE_S = 0.001
+"""What a user needs for anything: longer than a flood of frames takes to arrive."""
 
 
 class QuickWorld:
@@ -48,9 +50,10 @@ class QuickWorld:
 
     crash = None
 
-    def __init__(self, net, node):
+    def __init__(self, net, node, compute_s=0.0):
         self._net = net
         self._node = node
+        self._compute_s = compute_s
         self.entropy = SimulatedEntropy(Random(f"entropy of {node}"))
 
     def credentials(self, _tls, _base):
@@ -68,7 +71,7 @@ class QuickWorld:
         return await self._net.connect(self._node, address)
 
     async def in_thread(self, work, *args):
-        await trio.lowlevel.checkpoint()
+        await trio.sleep(self._compute_s)
         return work(*args)
 
     def utc_now(self):
@@ -136,11 +139,11 @@ def new_net():
     return Net(Random("net"), lambda _end, _data: None)
 
 
-def pair_settings(directory):
+def pair_settings(directory, node, peer):
     plan = PairPlan(
-        node="bob",
-        peer="alice",
-        n_pulses=KEY_PULSES,
+        node=peer,
+        peer=node,
+        n_pulses=networks.MAX_PULSES,
         blocks=0,
         agreement=Agreement(
             source=SOURCE,
@@ -150,8 +153,14 @@ def pair_settings(directory):
         ),
         qber_hint=QBER_HINT,
     )
-    pads = directory / "alice--bob.bob.pads"
-    return PairSettings(identity("bob"), "alice:1", "charles:2", plan, pads)
+    return PairSettings(
+        identity(peer),
+        f"{min(node, peer)}:1",
+        "charles:2",
+        plan,
+        pad_path(directory, node, peer, peer),
+        networks.KEY_PULSES,
+    )
 
 
 class QuickEndpointHarness(EndpointHarness):
@@ -159,29 +168,34 @@ class QuickEndpointHarness(EndpointHarness):
         super().__init__("charles:1", identity("charles"), pair=pair)
         self._net = net
 
-    async def start(self):
-        self._listener = self._net.listen("charles", "charles:1", "listen")
-        if self.pair is not None:
-            self._at_fiber = self._net.listen("charles", "charles:2", "light")
-            self.open_pads(self.pair)
+    async def listen(self, address, key):
+        return self._net.listen(address.partition(":")[0], address, key)
 
-    async def _secured(self, end):
+    async def secured(self, tcp, _who):
         with trio.fail_after(self.deadlines.reaction_s):
-            await SimulatedCredentials().secure(end, server_side=True)
-        return Plain(end)
+            await SimulatedCredentials().secure(tcp, server_side=True)
+        return Plain(tcp)
 
     async def connect(self, pair):
         return await dial(self._net, pair.identity.node, pair.address)
 
 
 @asynccontextmanager
-async def endpoint(directory, *, paired=True):
-    """Alice, started again whenever she gives up; the harness that is her relay."""
+async def endpoint(directory, node="alice", peer="bob", *, paired=True):
+    """A user, started again whenever it gives up; the harness that is its relay, and its peer."""
     net = new_net()
-    config = endpoint_config(listen="alice:1", relay="charles:1", light="charles:2", tls=NO_FILES)
+    config = networks.endpoint_config(
+        node,
+        peer,
+        listen=f"{node}:1",
+        peer_listens=f"{peer}:1",
+        relay="charles:1",
+        light="charles:2",
+        tls=NO_FILES,
+    )
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(keep_running, config, directory, QuickWorld(net, "alice"))
-        yield QuickEndpointHarness(net, pair_settings(directory) if paired else None)
+        nursery.start_soon(keep_running, config, directory, QuickWorld(net, node, COMPUTE_S))
+        yield QuickEndpointHarness(net, pair_settings(directory, node, peer) if paired else None)
         nursery.cancel_scope.cancel()
 
 

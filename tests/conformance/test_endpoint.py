@@ -4,10 +4,12 @@ import pytest
 from conformance import networks, quick
 from conformance.broken.coordinators import COORDINATORS
 from conformance.broken.endpoints import DEFECTS
+from conformance.broken.holders import HOLDERS
+from conformance.broken.participants import PARTICIPANTS
 
 from mdiqkd_net.conformance.cases import FAILING, Verdict
 from mdiqkd_net.conformance.endpoint import ENDPOINT_CASES
-from mdiqkd_net.conformance.endpoint.harness import PEER
+from mdiqkd_net.conformance.endpoint.harness import GREATER, LESSER, PEER
 from mdiqkd_net.conformance.runner import play
 from mdiqkd_net.keys.pads import create_pads
 from mdiqkd_net.keys.pki import create_authority, issue
@@ -31,36 +33,54 @@ def paired(tmp_path):
     return tmp_path
 
 
-RELAY_LINK = [case for case in ENDPOINT_CASES if PEER not in case.needs]
-WITH_A_PEER = [case for case in ENDPOINT_CASES if PEER in case.needs]
+RELAY_LINK = [case for case in ENDPOINT_CASES if not case.needs]
+PLAYED = {"alice": (PEER, GREATER), "bob": (PEER, LESSER)}
+"""What the cases need that hold a node against the specification beside the other of the two."""
+OTHER = {"alice": "bob", "bob": "alice"}
+BROKEN = [
+    *(("alice", kind, name) for kind in (COORDINATORS, HOLDERS) for name in kind),
+    *(("bob", PARTICIPANTS, name) for name in PARTICIPANTS),
+]
 
 
 async def test_our_endpoint_passes_its_relay_link_over_tls(network, monkeypatch):
     async with networks.endpoint(network, monkeypatch) as harness:
         results = await play(harness, ENDPOINT_CASES, strict=True)
-    verdicts = {r.case.id: r.verdict for r in results}
-    assert {verdicts[case.id] for case in RELAY_LINK} == {Verdict.PASS}
-    assert {verdicts[case.id] for case in WITH_A_PEER} == {Verdict.SKIP}
+    passed = [r.case for r in results if r.verdict is Verdict.PASS]
+    skipped = [r.case for r in results if r.verdict is Verdict.SKIP]
+    assert passed == RELAY_LINK
+    assert [*passed, *skipped].sort(key=ENDPOINT_CASES.index) is None
+    assert len(passed) + len(skipped) == len(ENDPOINT_CASES)
 
 
-async def test_our_endpoint_passes_everything_with_a_peer(paired, autojump_clock):
-    async with quick.endpoint(paired) as harness:
+@pytest.mark.parametrize("node", PLAYED)
+async def test_our_endpoint_passes_everything_with_a_peer(paired, autojump_clock, node):
+    async with quick.endpoint(paired, node, OTHER[node]) as harness:
         results = await play(harness, ENDPOINT_CASES, strict=True)
-    assert {r.case.id: r.found for r in results if r.verdict is not Verdict.PASS} == {}
+    played = [case for case in ENDPOINT_CASES if set(case.needs) <= set(PLAYED[node])]
+    assert [r.case for r in results if r.verdict is not Verdict.SKIP] == played
+    assert {r.case.id: r.found for r in results if r.verdict in FAILING} == {}
 
 
-@pytest.mark.parametrize("name", COORDINATORS)
-async def test_a_broken_coordinator_fails_what_is_about_its_defect(
-    paired, monkeypatch, autojump_clock, name
+@pytest.mark.parametrize(
+    ("node", "kind", "name"),
+    BROKEN,
+    ids=[f"{node}: {name}" for node, _, name in BROKEN],
+)
+async def test_a_broken_user_fails_what_is_about_its_defect(
+    paired, monkeypatch, autojump_clock, node, kind, name
 ):
-    broken, found_by = COORDINATORS[name]
-    monkeypatch.setattr(pair, "Endpoint", broken)
-    async with quick.endpoint(paired) as harness:
-        areas = {case_id.rpartition("-")[0] for case_id in found_by} | {"CT-EP-S"}
-        cases = [case for case in WITH_A_PEER if case.id.rpartition("-")[0] in areas]
+    broken = kind[name]
+    monkeypatch.setattr(pair, "Endpoint", broken.endpoint)
+    for (where, what), replacement in broken.patches.items():
+        monkeypatch.setattr(where, what, replacement)
+    cases = [case for case in ENDPOINT_CASES if case.id in broken.found_by | broken.spared]
+    async with quick.endpoint(paired, node, OTHER[node]) as harness:
         results = await play(harness, cases)
+    verdicts = {r.case.id: r.verdict for r in results}
     found = {r.case.id: r.found for r in results if r.verdict in FAILING}
-    assert set(found) == found_by, found
+    assert set(found) == broken.found_by, found
+    assert {verdicts[case] for case in broken.spared} == {Verdict.PASS}
 
 
 @pytest.mark.parametrize("name", DEFECTS)

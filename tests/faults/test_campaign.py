@@ -1,36 +1,20 @@
-"""Every fault that one machine can do to real nodes, and how long keys take to come back.
+"""Real nodes that die, stop and cannot reach each other, and how long keys take to come back.
 
-`python -m pytest -m campaign -s tests/faults/test_campaign.py` prints a line for each: the rows of
-docs/explanation/faults.md, the fault, how often, and the seconds to a new key at both users. After
-each fault the stores and pads of both users are checked (`live_site.Books`). It takes a quarter of
-an hour, most of it waiting.
+`python -m pytest -m campaign -s tests/faults` runs this and the campaigns beside it, and prints a
+line for each fault: the rows of docs/explanation/faults.md, the fault, how often, and the seconds
+to a new key at both users. After each fault the stores and pads of both users are checked
+(`live_books.Books`). Most of the time is waiting.
 """
 
-import shutil
 import signal
 from random import Random
 
 import pytest
 import trio
-from live_faults import FEW_PADS, cut, disk_full, killed, killed_at
+from live_faults import POINTS, cut, killed, killed_at
 from live_site import NODES, USERS
 
-from mdiqkd_net.runtime.crashing import crash_points
-
 pytestmark = pytest.mark.campaign
-
-RARE = ("freeze", "abort", "hand")
-"""No step of an undisturbed block that is not judged by a design."""
-
-POINTS = {
-    user: [
-        point
-        for point in crash_points()
-        if point.split(".")[0] not in (*RARE, *(("confirm",) if user == "bob" else ()))
-    ]
-    for user in USERS
-}
-"""Every point that an undisturbed run passes; only a coordinator confirms."""
 
 LINES = {
     "users": (("bob", "alice"),),
@@ -143,29 +127,3 @@ async def test_stopped(through, report, victims, stopped_s):
     site.send_signal(signal.SIGCONT, *victims)
     what = f"{', '.join(victims)} stopped for {stopped_s:g} s"
     report("09", what, [await site.new_key()])
-
-
-@pytest.mark.parametrize("user", USERS)
-async def test_a_disk_that_is_full_at_any_step(through, report, user):
-    (site,) = await through(n_pads=FEW_PADS)
-    times = [await disk_full(site, user, n_pages) for n_pages in (1, 2, 4, 7, 11)]
-    report("11", f"{user}'s disk full", times)
-
-
-@pytest.mark.parametrize("user", USERS)
-async def test_pads_that_are_put_back(through, report, user):
-    """An older copy takes the place of the file; no pad is used again."""
-    (site,) = await through()
-    await site.kill(user)
-    shutil.copy(site.pad_path(user), site.base / "older.pads")
-    times = []
-    for _ in range(2):
-        await site.start(user)
-        await site.new_key()
-        await site.kill(user)
-        shutil.copy(site.base / "older.pads", site.pad_path(user))
-        site.books.pads_put_back(user)
-        await site.start(user)
-        times.append(await site.new_key())
-        await site.kill(user)
-    report("14", f"{user}'s pads put back", times)

@@ -123,6 +123,19 @@ def test_a_message_may_be_added_where_none_was_known(store, block):
     assert store.record(block_id).said == b"tagged abort"
 
 
+@pytest.mark.parametrize(("role", "phase"), REACHABLE)
+def test_words_under_other_pads_are_forgotten_and_nothing_else(store, block, role, phase):
+    block_id = enter(store, block, role, phase)
+    before, keys = store.record(block_id), store.keys()
+    store.forget_words("carol")
+    assert store.record(block_id) == before
+    store.forget_words(store.blocks()[0].peer)
+    assert store.record(block_id) == dataclasses.replace(before, said=b"")
+    assert store.keys() == keys
+    store.settle(block_id, phase, b"anew")
+    assert store.record(block_id).said == b"anew"
+
+
 @pytest.mark.parametrize(
     "change",
     [

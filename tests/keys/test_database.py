@@ -140,6 +140,31 @@ def test_a_damaged_database_is_refused(path, fill):
         KeyStore.open(path)
 
 
+def test_one_damaged_page_loses_nothing_silently(path, fill):
+    """Whichever it is: the store does not open, or does not give its keys, or gives them all."""
+    with KeyStore.open(path) as store:
+        fill(store, n_bits=100 * 256)
+        whole = store.fingerprints("bob", b"salt")
+    data = path.read_bytes()
+    found = {"refused": 0, "not given": 0, "given": 0}
+    for start in range(0, len(data), 4096):
+        path.write_bytes(data[:start] + os.urandom(4096) + data[start + 4096 :])
+        try:
+            store = KeyStore.open(path)
+        except KeyStoreError:
+            found["refused"] += 1
+            continue
+        with store:
+            try:
+                prints = store.fingerprints("bob", b"salt")
+            except KeyStoreError:
+                found["not given"] += 1
+            else:
+                assert prints == whole
+                found["given"] += 1
+    assert all(found.values()), found
+
+
 def test_a_crash_before_the_schema_is_made_up_for(path, fill):
     """What a process leaves that dies right after it has made both files."""
     path.touch(0o600)

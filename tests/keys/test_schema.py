@@ -5,6 +5,7 @@ from contextlib import closing
 
 import pytest
 from commits import agree
+from old_stores import VERSION_1
 
 from mdiqkd_net.errors import KeyStoreError
 from mdiqkd_net.keys import contents, schema
@@ -12,40 +13,6 @@ from mdiqkd_net.keys.sealing import create_store_key, load_sealer
 from mdiqkd_net.keys.store import KeyStore
 from mdiqkd_net.protocol.commit import OFFERED, Phase
 from mdiqkd_net.protocol.states import Role
-
-VERSION_1 = (
-    "CREATE TABLE store (id INTEGER PRIMARY KEY CHECK (id = 1), probe BLOB NOT NULL)",
-    """CREATE TABLE blocks (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        block_id BLOB NOT NULL UNIQUE,
-        user_low TEXT NOT NULL,
-        user_high TEXT NOT NULL,
-        owner TEXT NOT NULL,
-        peer TEXT NOT NULL,
-        block_no INTEGER NOT NULL,
-        origin TEXT NOT NULL,
-        eps REAL NOT NULL,
-        leak_model TEXT NOT NULL,
-        created_utc TEXT NOT NULL,
-        key_size_bits INTEGER NOT NULL,
-        n_keys INTEGER NOT NULL,
-        n_left INTEGER NOT NULL CHECK (n_left BETWEEN 0 AND n_keys),
-        surplus_bits INTEGER NOT NULL,
-        state TEXT NOT NULL CHECK (state IN ('held', 'available', 'discarded'))
-    )""",
-    "CREATE INDEX blocks_left ON blocks (peer, id) WHERE n_left > 0",
-    """CREATE TABLE keys (
-        block INTEGER NOT NULL REFERENCES blocks (id),
-        number INTEGER NOT NULL,
-        key_id TEXT NOT NULL UNIQUE,
-        sealed BLOB,
-        delivered_utc TEXT,
-        PRIMARY KEY (block, number)
-    ) WITHOUT ROWID""",
-    "CREATE INDEX keys_left ON keys (block, number) WHERE sealed IS NOT NULL",
-    f"PRAGMA application_id = {0x4D444951}",
-    "PRAGMA user_version = 1",
-)
 
 STATES = ("available", "held", "discarded", "available")
 TAKEN = {0: (0, 2), 3: (1,)}

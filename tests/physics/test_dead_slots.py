@@ -5,8 +5,9 @@ Statistical tests use fixed seeds; each fails by chance less often than FALSE_AL
 
 import numpy as np
 import pytest
+from light_checks import USUAL
 from scipy.stats import binomtest
-from tag_light import BINS_PS, CLOCK, USUAL, batches, detector, fit, gate_patterns, link
+from tag_light import BINS_PS, CLOCK, batches, detector, fit, gate_patterns, link
 
 from mdiqkd_net.blocks import Segment
 from mdiqkd_net.physics.matching import Gates, Matcher

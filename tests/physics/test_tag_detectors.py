@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from light_checks import USUAL
 from scipy.integrate import cumulative_trapezoid
 from scipy.stats import binomtest, chisquare, expon, exponnorm, kstest, norm
 from tag_light import (
@@ -16,7 +17,6 @@ from tag_light import (
     CLOCK,
     FWHM,
     PERFECT,
-    USUAL,
     all_tags,
     batches,
     detector,

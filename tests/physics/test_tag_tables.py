@@ -2,7 +2,8 @@ import math
 
 import numpy as np
 import pytest
-from tag_light import USUAL, detector, gate_patterns, link, tables_of
+from light_checks import USUAL
+from tag_light import detector, gate_patterns, link, tables_of
 
 from mdiqkd_net.errors import DeviceError
 from mdiqkd_net.physics.detectors.snspd import RECOVERING

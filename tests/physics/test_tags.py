@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from light_checks import USUAL, amplitudes
 from scipy.stats import chi2_contingency
 from tag_light import (
     BINS_PS,
     CLOCK,
     PERFECT,
-    USUAL,
     all_tags,
-    amplitudes,
     batches,
     detector,
     fit,

@@ -33,8 +33,8 @@ def test_a_bell_state_is_one_early_and_one_late_click():
         assert bell_outcomes(np.array([pattern], np.uint8))[0] == expected
 
 
-def log_of(n_pulses=250, segment_pulses=100):
-    return AnnouncementLog(bytes(16), PUBLIC, n_pulses, segment_pulses)
+def log_of(n_pulses=250, segment_pulses=100, **options):
+    return AnnouncementLog(bytes(16), PUBLIC, n_pulses, segment_pulses, **options)
 
 
 def clicks(segment, pulses, n_elapsed, pattern=9):
@@ -42,18 +42,25 @@ def clicks(segment, pulses, n_elapsed, pattern=9):
     return ClickBlock(segment, array, np.full(array.size, pattern, np.uint8), n_elapsed, False)
 
 
-@pytest.mark.parametrize(("limit", "most"), [("MAX_ANNOUNCED", 2), ("MAX_BATCHES", 1)])
-def test_more_events_or_batches_than_a_user_keeps_are_refused(monkeypatch, limit, most):
-    assert (announcing.MAX_ANNOUNCED, announcing.MAX_BATCHES) == (2**28, 2**20)
-    monkeypatch.setattr(announcing, limit, most)
-    announcer, log = Announcer(bytes(16), KEY), log_of()
-    first, second = (announcer.announce(clicks(0, [n - 5], n)) for n in (20, 30))
-    log.add(first, encode(first))
-    if limit == "MAX_ANNOUNCED":
-        log.add(second, encode(second))
-        second = announcer.announce(clicks(0, [50], 60))
-    with pytest.raises(RemoteProtocolError, match=f"more than {most}"):
-        log.add(second, encode(second))
+def test_more_events_or_batches_than_a_user_keeps_are_refused(monkeypatch):
+    assert (announcing.MAX_ANNOUNCED, announcing.MAX_BATCHES) == (2**25, 2**20)
+    monkeypatch.setattr(announcing, "MAX_BATCHES", 2)
+    announcer, log = Announcer(bytes(16), KEY), log_of(most=3)
+    batches = [
+        announcer.announce(clicks(0, pulses, n))
+        for pulses, n in (([5], 20), ([25, 26, 27], 40), ([], 50))
+    ]
+    log.add(batches[0], encode(batches[0]))
+    with pytest.raises(RemoteProtocolError, match=r"found 4 events .* allowed: 3") as too_many:
+        log.add(batches[1], encode(batches[1]))
+    assert too_many.value.abort_code == announcing.TOO_MANY
+    log = log_of(most=4)
+    for batch in batches[:2]:
+        log.add(batch, encode(batch))
+    np.testing.assert_array_equal(log.pulses(), [5, 25, 26, 27])
+    with pytest.raises(RemoteProtocolError, match="more than 2 batches") as too_many:
+        log.add(batches[2], encode(batches[2]))
+    assert too_many.value.abort_code == announcing.TOO_MANY
 
 
 def test_a_log_follows_segments_and_batches():

@@ -1,17 +1,17 @@
 """Whole blocks through three cores in memory: keys, refusals, and what an adversary achieves."""
 
-import msgspec
 import numpy as np
 import pytest
-from triangle import SECURITY, SOURCE, Triangle
+from msgspec.structs import replace
+from triangle import SECURITY, SOURCE, Triangle, rewritten, with_message
 
 from mdiqkd_net.errors import AuthenticationError
 from mdiqkd_net.params import Security, SourceBounds
 from mdiqkd_net.protocol.light import peer_source, source_settings
 from mdiqkd_net.protocol.states import State
 from mdiqkd_net.wire import messages as m
-from mdiqkd_net.wire.codec import decode, encode
-from mdiqkd_net.wire.frames import HEADER, Frame
+from mdiqkd_net.wire.codec import decode
+from mdiqkd_net.wire.frames import Frame
 
 N_PULSES = 40_000_000
 
@@ -87,21 +87,6 @@ def test_a_small_block_makes_no_key_and_says_why():
     assert not triangle.bob.held
 
 
-def rewritten(frame, change):
-    """The frame with its message changed, as somebody who has broken TLS could send it."""
-    message = decode(frame)
-    changed = change(message)
-    body = encode(changed)
-    _, kind, version, flags, stream, seq, ack = HEADER.unpack(frame.raw[:24])
-    raw = HEADER.pack(len(body), kind, version, flags, stream, seq, ack) + body
-    return Frame(kind, stream, seq, ack, raw)
-
-
-def replace(message, **fields):
-    values = {name: getattr(message, name) for name in message.__struct_fields__}
-    return type(message)(**{**values, **fields})
-
-
 def test_an_equivocating_relay_is_found_at_the_gate():
     """Charles signs another list for Bob: one Bell state differs."""
 
@@ -136,9 +121,9 @@ def _equivocate(triangle):
             announcer.n_batches += 1
             announcer.n_announced += message.pulses.n
             signature = triangle.relay._key.sign(announcer._chain)
-            return rewritten(frame, lambda _: replace(lie, signature=signature))
+            return with_message(frame, replace(lie, signature=signature))
         if isinstance(message, m.AnnouncementsClosed):
-            return rewritten(frame, lambda _: forger["announcer"].close())
+            return with_message(frame, forger["announcer"].close())
         return frame
 
     triangle.tamper = tamper
@@ -163,7 +148,7 @@ def _equivocate(triangle):
 def test_what_a_relay_may_not_say_is_refused(kind, fields):
     def tamper(source, target, frame):
         if (source, target) == ("charles", "bob") and frame.kind == kind.TYPE:
-            return rewritten(frame, lambda message: replace(message, **fields))
+            return rewritten(frame, **fields)
         return frame
 
     triangle = Triangle(N_PULSES, tamper=tamper).run()
@@ -175,7 +160,7 @@ def test_what_a_relay_may_not_say_is_refused(kind, fields):
 def test_a_relay_that_tells_another_session_is_found_when_the_block_opens():
     def tamper(source, target, frame):
         if (source, target) == ("charles", "bob") and frame.kind == m.PairReady.TYPE:
-            return rewritten(frame, lambda message: replace(message, pulse_rate_hz=1))
+            return rewritten(frame, pulse_rate_hz=1)
         return frame
 
     triangle = Triangle(N_PULSES, tamper=tamper).run()
@@ -203,7 +188,7 @@ def test_a_wrong_tag_moves_nothing_and_the_right_one_still_counts(kind):
         if frame.kind != kind.TYPE or wrong:
             return frame
         wrong.append(frame)
-        return rewritten(frame, lambda message: replace(message, tag=bytes(16)))
+        return rewritten(frame, tag=bytes(16))
 
     triangle = Triangle(N_PULSES, tamper=tamper).run()
     victim = triangle.bob if kind in (m.Prepare, m.Commit) else triangle.alice
@@ -273,7 +258,7 @@ def test_a_refused_message_changes_nothing():
         if source == "alice" and frame.kind == m.SiftDone.TYPE and not refused:
             core = triangle.bob.core
             before = core.block.state
-            wrong = rewritten(frame, lambda message: replace(message, count=message.count + 1))
+            wrong = rewritten(frame, count=decode(frame).count + 1)
             with pytest.raises(Exception, match="allowed") as error:
                 core.receive_peer(wrong)
             refused.append(error)
@@ -309,7 +294,7 @@ def test_declared_bounds_travel_and_are_rounded_up():
         phase_nonuniformity=2.5e-9,
         trojan_photons=1e-10,
     )
-    declared = msgspec.structs.replace(SOURCE, bounds=bounds)
+    declared = replace(SOURCE, bounds=bounds)
     told = peer_source(source_settings(declared))
     assert told.bounds == SourceBounds(
         x_relative=0.01,
@@ -331,7 +316,7 @@ def test_declared_bounds_travel_and_are_rounded_up():
     ],
 )
 def test_the_bounds_of_a_source_count_at_both_users(bounds, words):
-    declared = msgspec.structs.replace(SOURCE, bounds=SourceBounds(**bounds))
+    declared = replace(SOURCE, bounds=SourceBounds(**bounds))
     triangle = Triangle(N_PULSES, segment_pulses=15_000_000, source=declared).run()
     assert not triangle.alice.keys
     assert not triangle.bob.keys
@@ -339,7 +324,7 @@ def test_the_bounds_of_a_source_count_at_both_users(bounds, words):
 
 
 def test_a_key_within_bounds_is_shorter(honest):
-    declared = msgspec.structs.replace(SOURCE, bounds=SourceBounds(z_relative=0.01))
+    declared = replace(SOURCE, bounds=SourceBounds(z_relative=0.01))
     triangle = Triangle(N_PULSES, segment_pulses=15_000_000, source=declared).run()
     assert triangle.alice.keys == triangle.bob.keys != {}
     bits = triangle.alice.report("block.key")["secret_bits"]

@@ -1,10 +1,10 @@
 """The commit, searched to the last history: no half key, no dead end; and variants that must fail.
 
-The worlds are few (the sizes are in docs/explanation/commit.md), so nothing is sampled.
+The worlds are few, so nothing is sampled.
 """
 
 import pytest
-from commit_model import C, P, Search
+from commit_model import C, P, Search, settled
 
 from mdiqkd_net.protocol.commit import COMMIT_MOVES, Heard, Move, Phase, Said
 from mdiqkd_net.protocol.states import Role
@@ -48,7 +48,7 @@ def test_no_user_hands_out_half_a_key(search):
 
 
 def test_every_history_can_come_to_an_agreed_end(search):
-    assert not search.stuck()
+    assert not search.stuck(settled)
 
 
 def test_every_cell_that_can_be_reached_is_on_the_table(search):
@@ -71,7 +71,7 @@ def test_one_store_put_back_never_makes_half_a_key_of_an_honest_word():
         # Whoever was put back to before it knew of the block has nothing to hand out.
         assert world.restored
         assert world.forged or None in world.phases
-    for world in search.stuck():
+    for world in search.stuck(settled):
         assert world.restored
 
 
@@ -108,7 +108,7 @@ def test_a_bad_table_is_found(role, cells):
         for w in search.worlds
         if w.phase(C) is Phase.CONFIRMED and w.phase(P) is not Phase.COMMITTED
     ]
-    assert half_keys(search) or confirmed_alone or search.stuck()
+    assert half_keys(search) or confirmed_alone or search.stuck(settled)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_bad_table_is_found(role, cells):
     ids=["nobody lists", "no vote", "no committed", "no unknown", "no abort"],
 )
 def test_who_does_not_answer_gets_stuck(options):
-    assert Search(faults=2, **options).stuck()
+    assert Search(faults=2, **options).stuck(settled)
 
 
 def test_a_cell_that_is_missing_is_found():

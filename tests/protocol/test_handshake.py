@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from triangle import Random
+from memory_users import Random
 
 from mdiqkd_net.errors import LocalProtocolError, RemoteProtocolError
 from mdiqkd_net.protocol.correspondence import Correspondence

@@ -3,7 +3,8 @@
 import msgspec
 import numpy as np
 import pytest
-from triangle import Random, Triangle
+from memory_users import Random
+from triangle import Triangle
 
 from mdiqkd_net.errors import LocalProtocolError, RemoteProtocolError
 from mdiqkd_net.postprocessing.reconcile import RECONCILERS
@@ -83,6 +84,15 @@ def test_a_name_overrides_the_choice(scheme):
     assert coordinator.scheme == scheme
     coordinator.choose(rtt_s=0.0, light_s=1e6, budget_bits=N_BITS)
     assert coordinator.scheme == scheme
+
+
+@pytest.mark.parametrize(("scheme", "told"), [("ldpc", 0.01), ("cascade", 0.02)])
+def test_a_scheme_that_suffers_from_too_high_a_guess_is_told_less(scheme, told):
+    coordinator = reconciliation(corrects=False, reconciler=scheme)
+    for guessed, qber in ((True, told), (False, 0.02)):
+        coordinator.choose(rtt_s=0.0, light_s=0.0, budget_bits=N_BITS, guessed=guessed)
+        start, *_ = coordinator.start()
+        assert start.qber == round(qber * 1e9)
 
 
 @pytest.mark.parametrize("scheme", sorted(RECONCILERS))

@@ -3,27 +3,17 @@
 import msgspec
 import pytest
 from examples import BOUNDS
-from triangle import Triangle
+from triangle import Triangle, rewritten
 
 from mdiqkd_net.errors import RemoteProtocolError
 from mdiqkd_net.protocol.states import State
 from mdiqkd_net.wire import bulk
 from mdiqkd_net.wire import messages as m
 from mdiqkd_net.wire.bulk import Bulk, Ranked, Rice
-from mdiqkd_net.wire.codec import decode, encode
+from mdiqkd_net.wire.codec import encode
 from mdiqkd_net.wire.frames import HEADER, Frame, Sequencer
 
 N_PULSES = 40_000_000
-
-
-def rewritten(frame, **fields):
-    """The frame with fields of its message changed, header as it was but for the length."""
-    message = decode(frame)
-    values = {name: getattr(message, name) for name in message.__struct_fields__}
-    body = encode(type(message)(**{**values, **fields}))
-    _, *rest = HEADER.unpack(frame.raw[: HEADER.size])
-    raw = HEADER.pack(len(body), *rest) + body
-    return Frame(frame.kind, frame.stream, frame.seq, frame.ack, raw)
 
 
 def ranked(n):

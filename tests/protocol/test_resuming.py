@@ -1,8 +1,11 @@
 """Connections cut at every frame, users killed at every frame: no half key, and nothing lost."""
 
+from dataclasses import replace
+
 import msgspec
 import pytest
-from triangle import Triangle
+from memory_users import MemoryPads
+from triangle import Triangle, with_message
 
 from mdiqkd_net.estimation.analysis import Analysis
 from mdiqkd_net.protocol import leases
@@ -99,6 +102,44 @@ def test_a_restart_ends_a_block_that_is_not_prepared_and_no_other(sort, victims)
         assert user.pads.n_sent <= 2 * len(user.store.records) + 1
 
 
+@pytest.mark.parametrize("said", [m.Prepare, m.Vote, m.Commit, m.Committed])
+@pytest.mark.parametrize("victims", [("alice", "bob"), ("bob", "alice")], ids="+".join)
+def test_new_pads_find_blocks_in_doubt_and_settle_them(said, victims):
+    """What was said under pads that nobody has any more is tagged anew, once there is a lease."""
+    sort = next(frame for frame in FRAMES if frame[2] == said.TYPE)
+
+    def replace_pads(net):
+        for victim in victims:
+            user = net.users[victim]
+            user.pads = MemoryPads(77, lower=victim == "alice")
+            user.store.forget_words()
+            net.restart(victim)
+
+    ended = disturbed(sort, replace_pads)
+    phases = [{r.phase for r in user.store.records.values()} for user in (ended.alice, ended.bob)]
+    if said is m.Prepare:  # the participant never knew of the block
+        assert phases == [{Phase.ABORTED, Phase.CONFIRMED}, {Phase.COMMITTED}]
+    else:
+        assert phases == [{Phase.CONFIRMED}, {Phase.COMMITTED}]
+        assert len(ended.alice.keys) == 2
+    assert ended.alice.error is ended.bob.error is None
+
+
+def test_an_abort_that_was_never_said_waits_for_a_pad():
+    """A coordinator that has given a block up is asked for its word before it has a lease."""
+    net = network()
+    net.tamper = At(("bob", "alice", m.Vote.TYPE), lambda: net.cut("alice", "bob"), lose=True)
+    net.run()
+    ((block_id, record),) = net.alice.store.records.items()
+    net.alice.store.records[block_id] = replace(record, phase=Phase.ABORTED)
+    net.restart("alice")
+    net.connect("alice", "bob")
+    net.pump()
+    assert net.bob.store.records[block_id].phase is Phase.ABORTED
+    assert net.alice.store.records[block_id].said
+    assert (net.alice.error, net.bob.error) == (None, None)
+
+
 def test_a_hundred_reconnects_spend_no_pad():
     net = network().run()
     sent = net.alice.pads.n_sent, net.bob.pads.n_sent
@@ -168,6 +209,36 @@ def test_eight_tags_that_fail_latch_the_pair():
     assert "8 tags" in net.alice.latched
     assert not net.alice.keys
     assert not net.bob.keys
+
+
+def test_eight_prepares_whose_tag_fails_latch_the_pair_too():
+    def tamper(_source, _target, frame):
+        if frame.kind != m.Prepare.TYPE:
+            return frame
+        return with_message(frame, msgspec.structs.replace(decode(frame), tag=bytes(16)))
+
+    net = network(blocks=7, tamper=tamper)
+    net.run()
+    assert net.bob.ended == ["aborted"] * 7
+    assert not net.bob.latched
+    net = network(blocks=8, tamper=tamper)
+    net.run()
+    assert "8 tags" in net.bob.latched
+    assert not net.alice.keys
+    assert not net.bob.keys
+
+
+def test_a_proposal_that_waited_for_the_relay_and_differs_is_its_senders_fault():
+    net = Triangle(1_000_000, bob_analysis=Analysis(tail="poisson"))
+    net.tamper = At(
+        ("charles", "bob", m.PairReady.TYPE), lambda: net.cut("bob", "charles"), lose=True
+    )
+    net.run()
+    assert net.bob.error is None, "it waits"
+    net.connect("bob", "charles")
+    net.pump()
+    assert net.bob.error.abort_code == 0x0203
+    assert net.bob.blamed == "alice"
 
 
 @pytest.mark.parametrize("early", [True, False], ids=["before the next session", "within it"])

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from triangle import MemoryPads
+from memory_users import MemoryPads
 
 from mdiqkd_net.errors import AuthenticationError
 from mdiqkd_net.protocol.ids import pair_id

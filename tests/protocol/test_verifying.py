@@ -2,13 +2,11 @@
 
 import numpy as np
 import pytest
-from triangle import Triangle
+from triangle import Triangle, rewritten
 
 from mdiqkd_net.protocol import verifying
 from mdiqkd_net.protocol.reconciling import KeyReconciliation
 from mdiqkd_net.wire import messages as m
-from mdiqkd_net.wire.codec import decode, encode
-from mdiqkd_net.wire.frames import HEADER, Frame
 
 N_PULSES = 40_000_000
 
@@ -29,15 +27,6 @@ def break_bits(monkeypatch, places):
         return key
 
     monkeypatch.setattr(KeyReconciliation, "bits", property(bits))
-
-
-def rewritten(frame, **fields):
-    message = decode(frame)
-    values = {name: getattr(message, name) for name in message.__struct_fields__}
-    body = encode(type(message)(**{**values, **fields}))
-    _, *rest = HEADER.unpack(frame.raw[: HEADER.size])
-    raw = HEADER.pack(len(body), *rest) + body
-    return Frame(frame.kind, frame.stream, frame.seq, frame.ack, raw)
 
 
 def kinds(triangle):

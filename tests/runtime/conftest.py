@@ -1,12 +1,15 @@
-"""A throw-away network: certificates for three nodes and a stranger's authority."""
+"""A throw-away network: certificates for three nodes and a stranger's authority, and listeners."""
 
 from pathlib import Path
 
 import pytest
+from listening import SOON, Server
+from node_site import tls_of
 
 from mdiqkd_net.keys.pads import create_pads
 from mdiqkd_net.keys.pki import create_authority, issue
-from mdiqkd_net.runtime.config import Tls
+from mdiqkd_net.protocol.handshake import Expected
+from mdiqkd_net.runtime.world import RealWorld
 
 
 @pytest.fixture(scope="session")
@@ -32,14 +35,6 @@ def pads(tmp_path) -> dict[str, Path]:
     return dict(zip(("alice", "bob"), files, strict=True))
 
 
-def tls_of(directory: Path, node: str) -> Tls:
-    return Tls(
-        authority=str(directory / "authority.pem"),
-        certificate=str(directory / f"{node}.pem"),
-        private_key=str(directory / f"{node}.key"),
-    )
-
-
 @pytest.fixture
 def tls(pki):
     return lambda node: tls_of(pki, node)
@@ -48,3 +43,20 @@ def tls(pki):
 @pytest.fixture
 def foreign_tls(foreign_pki):
     return tls_of(foreign_pki, "bob")
+
+
+@pytest.fixture
+def credentials(tls):
+    return lambda node: RealWorld().credentials(tls(node), Path())
+
+
+@pytest.fixture
+def listening(credentials, nursery):
+    """Start a listener with limits, for any endpoint."""
+
+    async def start(limits=SOON):
+        server = Server(credentials("alice"), Expected("endpoint"), limits)
+        await server.start(nursery)
+        return server
+
+    return start

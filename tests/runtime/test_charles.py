@@ -1,4 +1,7 @@
-"""The relay's shell: connections of one user that follow each other while its core is at work."""
+"""The relay's shell: connections of one user that follow each other while its core is at work.
+
+All of it runs in virtual time: a sleep here keeps nobody waiting, and says when something happens.
+"""
 
 from contextlib import asynccontextmanager
 from random import Random
@@ -16,7 +19,8 @@ from mdiqkd_net.simulation.disk import Disk
 from mdiqkd_net.simulation.life import Life, SimulatedCredentials
 from mdiqkd_net.simulation.net import Net
 from mdiqkd_net.simulation.network import FIBER, NO_FILES, RECEIVER
-from mdiqkd_net.wire.codec import decode
+from mdiqkd_net.wire.codec import decode, encode
+from mdiqkd_net.wire.frames import Sequencer
 from mdiqkd_net.wire.messages import PairReady, PairRequest
 
 CONFIG = CharlesConfig(
@@ -51,7 +55,8 @@ class Users:
         self._net = net
         self._nursery = nursery
 
-    async def connect(self, user):
+    async def connect(self, user, correspondence=None):
+        own = correspondence or Correspondence(Random().randbytes)
         link = await secure(
             await self._net.connect(user, "charles:1"),
             SimulatedCredentials(),
@@ -59,7 +64,7 @@ class Users:
             role="endpoint",
             expected=Expected("relay", ["charles"]),
             entropy=Random(user).randbytes,
-            correspond=lambda _: Correspondence(Random().randbytes),
+            correspond=lambda _: own,
             server_side=False,
         )
         link.take_up()
@@ -127,5 +132,28 @@ def test_a_user_that_comes_back_before_its_old_connection_ends_is_here(tmp_path,
             await trio.sleep(20.0)
             ask(now, "bob", 1)
             assert await ready(now, 20.0)
+
+    scheduling.run(1, main)
+
+
+def test_what_an_old_connection_broke_costs_the_new_one_nothing(tmp_path):
+    """Out of sequence, read in one piece with a request that waited while its user came back."""
+
+    async def main():
+        async with relay(tmp_path) as users:
+            own = Correspondence(Random("alice").randbytes)
+            before, bob = await users.connect("alice", own), await users.connect("bob")
+            await trio.sleep(1.0)
+            ask(bob, "carol", 1)  # keeps the relay busy
+            await trio.sleep(0.1)
+            request = PairRequest(n_pulses=1000, peer="bob", request=1)
+            heard = before.sequencer.seal(request.TYPE, encode(request))
+            before.send(heard.raw + Sequencer().seal(request.TYPE, encode(request)).raw)
+            await trio.sleep(0.1)
+            await users.connect("alice", own)
+            epoch = own.seen
+            await trio.sleep(20.0)
+            await users.connect("alice", own)
+            assert own.seen == epoch
 
     scheduling.run(1, main)

@@ -12,16 +12,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from dask_here import cluster_at, local_cluster
 from triangle import Triangle
 
 from mdiqkd_net import __version__
-from mdiqkd_net.errors import ConfigError, LocalProtocolError, RemoteProtocolError, WorkerError
+from mdiqkd_net.errors import LocalProtocolError, RemoteProtocolError, WorkerError
 from mdiqkd_net.postprocessing.processor import HERE
 from mdiqkd_net.postprocessing.reconcile import RECONCILERS
 from mdiqkd_net.protocol.context import LOCAL_REASON
 from mdiqkd_net.runtime import cluster as clusters
-from mdiqkd_net.runtime.cluster import Cluster
-from mdiqkd_net.runtime.config import Postprocessing
 from mdiqkd_net.runtime.workbench import Workbench
 from mdiqkd_net.wire.codec import decode
 from mdiqkd_net.wire.messages import BlockAborted, Reconcile
@@ -60,19 +59,12 @@ class Site:
             return client.run(os.getpid, workers=[address])[address]
 
     def cluster(self, deadline_s=20.0):
-        config = Postprocessing(scheduler=self.address, deadline_s=deadline_s)
-        return Cluster(config, distributed.Security(require_encryption=False))
+        return cluster_at(self.address, deadline_s=deadline_s)
 
 
 @pytest.fixture(scope="module")
 def site():
-    with distributed.LocalCluster(
-        n_workers=0,
-        processes=False,
-        protocol="tcp",
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-    ) as running:
+    with local_cluster(n_workers=0) as running:
         made = Site(running)
         made.start_worker()
         made.start_worker()
@@ -95,19 +87,12 @@ def cluster(site):
 @pytest.fixture
 def in_threads():
     """A scheduler and one worker, in threads of this process."""
-    with distributed.LocalCluster(
-        n_workers=1,
-        threads_per_worker=1,
-        processes=False,
-        protocol="tcp",
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-    ) as running:
+    with local_cluster() as running:
         yield running
 
 
 def until(holds, limit_s=20.0):
-    """Wait for another thread."""
+    """Wait for Dask's thread, which tells nobody what it has cleared away or who has joined."""
     deadline_s = time.monotonic() + limit_s
     while not holds():
         assert time.monotonic() < deadline_s, "it never came to hold"
@@ -183,10 +168,7 @@ def test_what_the_work_itself_refuses_is_said_in_its_words(cluster):
 
 def test_nothing_stays_at_scheduler_or_worker(in_threads):
     """Keys are never data of a task, which could be logged, kept or spilled."""
-    cluster = Cluster(
-        Postprocessing(scheduler=in_threads.scheduler_address),
-        distributed.Security(require_encryption=False),
-    )
+    cluster = cluster_at(in_threads.scheduler_address)
     cluster.open()
     (worker,) = in_threads.workers.values()
     until(lambda: not worker.state.actors)
@@ -324,21 +306,6 @@ def test_a_worker_that_dies_in_the_middle_costs_the_block_and_nothing_else(site)
         )
 
 
-def test_a_worker_of_another_version_is_refused(in_threads, monkeypatch):
-    # The worker is in this process, so it is the node that is made another.
-    monkeypatch.setattr(clusters, "__version__", "0.0.0")
-    cluster = Cluster(
-        Postprocessing(scheduler=in_threads.scheduler_address),
-        distributed.Security(require_encryption=False),
-    )
-    words = rf"worker tcp://\S+: found a worker of version {__version__}; allowed: 0\.0\.0"
-    with pytest.raises(WorkerError, match=words):
-        cluster.open()
-    with pytest.raises(WorkerError, match=words):
-        cluster.amplify(sifted()[0], bytes(400), 1000)
-    cluster.close()
-
-
 @pytest.mark.parametrize("module", ["mdiqkd_elsewhere.runtime.workbench", "mdiqkd_net.no_such"])
 def test_a_worker_without_the_package_is_refused(site, monkeypatch, module):
     """... or with one that is so old that it cannot be asked for its version."""
@@ -350,84 +317,3 @@ def test_a_worker_without_the_package_is_refused(site, monkeypatch, module):
     with pytest.raises(WorkerError, match="found no module"):
         cluster.bench()
     cluster.close()
-
-
-def test_a_worker_elsewhere_is_refused():
-    """It says that it is at 192.0.2.1; plain TCP to there would show the key."""
-    with distributed.LocalCluster(
-        n_workers=1,
-        processes=False,
-        protocol="tcp",
-        host="127.0.0.1",
-        contact_address="tcp://192.0.2.1:4321",
-        dashboard_address="127.0.0.1:0",
-    ) as running:
-        cluster = Cluster(
-            Postprocessing(scheduler=running.scheduler_address),
-            distributed.Security(require_encryption=False),
-        )
-        words = r"worker: found 'tcp://192\.0\.2\.1:4321'; allowed: tcp://, like the scheduler's"
-        with pytest.raises(ConfigError, match=words):
-            cluster.open()
-        with pytest.raises(WorkerError, match=words):
-            cluster.bench()
-        cluster.close()
-
-
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "tcp://localhost:1"])
-def test_a_scheduler_that_is_not_there(address, monkeypatch):
-    monkeypatch.setattr(clusters, "CONNECT_S", 0.5)
-    cluster = Cluster(
-        Postprocessing(scheduler=address), distributed.Security(require_encryption=False)
-    )
-    words = rf"postprocessing\.scheduler: found '{address}', where none answers"
-    with pytest.raises(ConfigError, match=words):
-        cluster.open()
-    with pytest.raises(WorkerError, match=words):  # the block ends, and not the node
-        cluster.amplify(sifted()[0], bytes(400), 1000)
-    cluster.close()
-
-
-def test_a_scheduler_without_workers(monkeypatch):
-    monkeypatch.setattr(clusters, "CONNECT_S", 3.0)
-    with distributed.LocalCluster(
-        n_workers=0,
-        processes=False,
-        protocol="tcp",
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-    ) as running:
-        cluster = Cluster(
-            Postprocessing(scheduler=running.scheduler_address),
-            distributed.Security(require_encryption=False),
-        )
-        with pytest.raises(WorkerError, match=r"found no worker at tcp://127\.0\.0\.1:\d+ within"):
-            cluster.open()
-        cluster.close()
-
-
-def test_a_scheduler_that_comes_back_is_found_again(monkeypatch):
-    options = {
-        "n_workers": 1,
-        "processes": False,
-        "protocol": "tcp",
-        "host": "127.0.0.1",
-        "dashboard_address": "127.0.0.1:0",
-    }
-    alice, _ = sifted()
-    with distributed.LocalCluster(**options) as running:
-        table = Postprocessing(scheduler=running.scheduler_address)
-        cluster = Cluster(table, distributed.Security(require_encryption=False))
-        cluster.open()
-        user = cluster.reconciler("cascade", alice, corrects=False, qber=QBER, seed=SEED)
-        port = running.scheduler.port
-    with pytest.raises(WorkerError, match=r"worker tcp://127\.0\.0\.1:\d+ is lost"):
-        user.receive(user.start())
-    user.wipe()  # never fails
-    with monkeypatch.context() as impatient:
-        impatient.setattr(clusters, "CONNECT_S", 0.5)
-        with pytest.raises(WorkerError, match="where none answers"):
-            cluster.bench()
-    with distributed.LocalCluster(**options, scheduler_port=port):
-        assert cluster.amplify(alice, bytes(375), 1000) == HERE.amplify(alice, bytes(375), 1000)
-        cluster.close()

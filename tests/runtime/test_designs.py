@@ -11,7 +11,12 @@ from mdiqkd_net.params import Link, Security, Setting, Source, UserLink
 from mdiqkd_net.planning.prediction import design_of
 from mdiqkd_net.protocol.effects import Freeze
 from mdiqkd_net.runtime.config import EndpointConfig, Estimation, Peer, Remote, Tls
-from mdiqkd_net.runtime.designs import analysis_of, frozen_path, store_digest
+from mdiqkd_net.runtime.designs import (
+    analysis_of,
+    frozen_designs,
+    frozen_path,
+    store_digest,
+)
 from mdiqkd_net.structs import parse_toml
 
 
@@ -86,10 +91,15 @@ def test_a_design_that_fails_the_checker_is_refused(design, tmp_path):
         judged(tmp_path)
 
 
-def test_digests_are_appended(tmp_path):
+def freeze(path, block):
+    store_digest(path, Freeze(("alice", "bob"), block, b"\1" * 16, "ab" * 32))
+
+
+def test_digests_are_appended_and_read(tmp_path):
     path = frozen_path(tmp_path / "alice.sqlite")
+    assert frozen_designs(path) == []
     for block in (1, 2):
-        store_digest(path, Freeze(("alice", "bob"), block, b"\1" * 16, "ab" * 32))
+        freeze(path, block)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["block"] for line in lines] == [1, 2]
     assert lines[0] == {
@@ -98,6 +108,41 @@ def test_digests_are_appended(tmp_path):
         "session": "01" * 16,
         "design_sha256": "ab" * 32,
     }
+    first, second = frozen_designs(path)
+    assert (first.users, first.block, second.block) == (("alice", "bob"), 1, 2)
+    assert first.design_sha256 == "ab" * 32
+
+
+def test_a_torn_line_is_left_out_wherever_it_was_torn(tmp_path):
+    path = tmp_path / "frozen.jsonl"
+    freeze(path, 1)
+    whole = path.read_bytes()
+    for n_bytes in range(len(whole)):
+        path.write_bytes(whole + whole[:n_bytes])
+        assert [line.block for line in frozen_designs(path)] == [1]
+        freeze(path, 2)  # after the crash
+        assert [line.block for line in frozen_designs(path)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"\0",
+        b"\xff",
+        b"",
+        b"[1]",
+        b'{"users":["alice","bob"],"block":1}',
+        b"[" * 5000,
+    ],
+)
+def test_a_damaged_line_is_named(tmp_path, damage):
+    path = tmp_path / "frozen.jsonl"
+    freeze(path, 1)
+    with path.open("ab") as file:
+        file.write(damage + b"\n")
+    freeze(path, 2)
+    with pytest.raises(KeyStoreError, match=r"frozen\.jsonl: damaged in line 2: "):
+        frozen_designs(path)
 
 
 def test_a_disk_that_refuses_stops_the_block(tmp_path):

@@ -1,42 +1,23 @@
-"""What strangers and peers can do to a node on real sockets, and what they cannot (spec 9)."""
+"""What a peer may send on a link and must take in, and what it cannot make a node hold (spec 9)."""
 
 import contextlib
-import os
-import resource
-import secrets
-import socket
 import tracemalloc
-from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
 from examples import EXAMPLES
-from listening import (
-    Server,
-    connected,
-    dialed,
-    framed,
-    open_descriptors,
-    read_to_the_end,
-    strangers,
-)
+from listening import SOON, connected, dialed, framed, strangers
 from msgspec.structs import replace
 from trio.testing import MockClock
 
 from mdiqkd_net.errors import RemoteProtocolError
-from mdiqkd_net.protocol.handshake import Expected
 from mdiqkd_net.runtime import sockets
-from mdiqkd_net.runtime.accepting import REFUSALS_AT_ONCE, Door
-from mdiqkd_net.runtime.limits import LIMITS, MAX_ADDRESSES, Failures, Limits, Pace
+from mdiqkd_net.runtime.limits import LIMITS, Pace
 from mdiqkd_net.runtime.link import Link
-from mdiqkd_net.runtime.world import RealWorld
 from mdiqkd_net.wire import messages as m
 from mdiqkd_net.wire.codec import CAPS
 from mdiqkd_net.wire.frames import HEADER, SPENT_FRAMES, Sequencer
-
-SOON = replace(LIMITS, header_s=0.2, body_s=0.3, handshake_s=5.0, write_s=0.3)
-ANY = Expected("endpoint")
 
 
 class Plain:
@@ -48,211 +29,8 @@ class Plain:
         self.receive = stream.receive_some
 
 
-@pytest.fixture
-def credentials(tls):
-    return lambda node: RealWorld().credentials(tls(node), Path())
-
-
-@pytest.fixture
-def listening(credentials, nursery):
-    """Start a listener with limits."""
-
-    async def start(limits=SOON, expected=ANY):
-        server = Server(credentials("alice"), expected, limits)
-        await server.start(nursery)
-        return server
-
-    return start
-
-
-async def is_served(server, credentials):
-    """Somebody who knows the protocol still gets a frame through."""
-    server.got_frame = trio.Event()
-    async with connected(server, credentials("bob")) as link:
-        link.send(framed(m.SiftDone(count=3, nonce=bytes(16))))
-        with trio.fail_after(10):
-            await server.got_frame.wait()
-
-
-@contextlib.asynccontextmanager
-async def idle_strangers(server, n):
-    """Connections that never say a word."""
-    async with contextlib.AsyncExitStack() as stack:
-        yield [
-            await stack.enter_async_context(await sockets.dial(server.address, "test", 5.0))
-            for _ in range(n)
-        ]
-
-
-async def end_of(stream):
-    """Wait until the other side has closed a connection."""
-    with trio.fail_after(5), contextlib.suppress(trio.BrokenResourceError):
-        while await stream.receive_some():
-            pass
-
-
-async def all_gone(before):
-    """Wait until there are no more descriptors than before."""
-    with trio.fail_after(5):
-        while open_descriptors() != before:
-            await trio.testing.wait_all_tasks_blocked(0.01)
-    await trio.testing.wait_all_tasks_blocked()
-
-
 def header(kind=m.Sift.TYPE, length=0, stream=0, seq=0):
     return HEADER.pack(length, kind, 1, 0, stream, seq, 0)
-
-
-# --- who is let in ----------------------------------------------------------------------------
-
-
-async def test_silent_strangers_make_room_for_who_comes_later(listening, credentials):
-    server = await listening(replace(SOON, handshakes=8, handshakes_per_address=4))
-    async with idle_strangers(server, 12) as strangers:
-        refused = await server.reported("link.refused", 8)
-        assert refused["address"] == "127.0.0.1"
-        assert "made room" in refused["reason"]
-        for stream in strangers[:8]:  # the oldest are gone, the newest four still wait
-            await end_of(stream)
-        await is_served(server, credentials)
-
-
-async def test_the_busiest_address_makes_room():
-    door = Door(Limits(handshakes=4, handshakes_per_address=3), lambda *_args, **_fields: None)
-    with (
-        door.stranger("flood") as first,
-        door.stranger("flood") as second,
-        door.stranger("flood") as third,
-        door.stranger("quiet") as quiet,
-    ):
-        assert not any(scope.cancel_called for scope in (first, second, third, quiet))
-        with door.stranger("other") as other:
-            assert first.cancel_called
-            with door.stranger("other") as another:
-                assert second.cancel_called
-                scopes = (third, quiet, other, another)
-                assert not any(scope.cancel_called for scope in scopes)
-                assert door.n_strangers == 4
-    assert door.n_strangers == 0
-
-
-async def test_a_listener_that_is_full_says_so_and_keeps_who_is_there(
-    listening, credentials, nursery
-):
-    server = await listening(replace(SOON, links=1))
-    async with connected(server, credentials("bob")) as link:
-        await server.reported("link.up")
-        with pytest.RaisesGroup(
-            pytest.RaisesExc(RemoteProtocolError, match="refuses us with code 0x0402")
-        ):
-            async with connected(server, credentials("charles"), node="charles") as second:
-                await read_to_the_end(second)
-        refused = await server.reported("link.refused")
-        assert refused["reason"] == "charles: 1 links are here"
-        link.send(framed(m.SiftDone(count=3, nonce=bytes(16))))
-        with trio.fail_after(5):
-            await server.got_frame.wait()
-        # Who is there may always come again: its new connection takes the place of the old one.
-        await is_served(server, credentials)
-
-
-async def test_links_per_address_are_bounded(listening, credentials):
-    server = await listening(replace(SOON, links_per_address=1))
-    async with connected(server, credentials("bob")):
-        await server.reported("link.up")
-        with pytest.RaisesGroup(pytest.RaisesExc(RemoteProtocolError, match="0x0402")):
-            async with connected(server, credentials("charles"), node="charles") as second:
-                await read_to_the_end(second)
-    refused = await server.reported("link.refused")
-    assert refused["reason"] == "charles: 1 links from 127.0.0.1 are here"
-
-
-async def test_strangers_cannot_fill_the_log(listening):
-    server = await listening(replace(SOON, handshakes_per_address=1))
-    n = 3 * REFUSALS_AT_ONCE
-    async with idle_strangers(server, n) as strangers:
-        for stream in strangers[:-1]:
-            await end_of(stream)
-    named = [fields for event, fields in server.events if event == "link.refused"]
-    assert REFUSALS_AT_ONCE <= len(named) < 2 * REFUSALS_AT_ONCE
-    told = len(named) + sum(fields["n_unreported"] for fields in named)
-    assert told <= n
-
-
-async def test_who_fails_too_often_must_wait_and_who_is_there_does_not_notice(
-    listening, credentials
-):
-    """Noise in place of TLS: after a few of them the address costs nothing more."""
-    limits = replace(LIMITS, failures_per_s=1e-3, failures_at_once=5)
-    server = await listening(limits)
-    async with connected(server, credentials("bob")) as link:
-        for _ in range(20):
-            async with await sockets.dial(server.address, "noise", 5.0) as stream:
-                with contextlib.suppress(trio.BrokenResourceError):
-                    await stream.send_all(secrets.token_bytes(100))
-                await end_of(stream)
-        await server.reported("link.refused", 20)
-        refused = [fields["reason"] for event, fields in server.events if event == "link.refused"]
-        assert [reason.startswith("TLS") for reason in refused] == 6 * [True] + 14 * [False]
-        assert refused[-1].startswith("too many failed handshakes: wait for ")
-        link.send(framed(m.SiftDone(count=3, nonce=bytes(16))))
-        with trio.fail_after(5):
-            await server.got_frame.wait()
-
-
-def test_failures_are_forgiven_with_time_and_forgotten_by_number():
-    now_s = [0.0]
-    failures = Failures(Limits(failures_per_s=0.5, failures_at_once=2), lambda: now_s[0])
-    for _ in range(3):
-        assert failures.wait_s("192.0.2.7") == 0
-        failures.count("192.0.2.7")
-    assert failures.wait_s("192.0.2.7") == pytest.approx(2.0)
-    assert failures.wait_s("192.0.2.8") == 0
-    now_s[0] = 2.0
-    assert failures.wait_s("192.0.2.7") == 0
-    for n in range(2 * MAX_ADDRESSES):
-        failures.count(f"host {n}")
-    assert len(failures) == MAX_ADDRESSES
-    for _ in range(100):
-        failures.count("")  # no place of the internet
-    assert failures.wait_s("") == 0
-
-
-@pytest.mark.parametrize(
-    ("peer", "name"),
-    [
-        (("192.0.2.7", 1), "192.0.2.7"),
-        (("2001:db8::1:2:3:4", 1, 0, 0), "2001:db8::/64"),
-        (("fe80::1%eth0", 1, 0, 2), "fe80::/64"),
-        (("::ffff:192.0.2.7", 1, 0, 0), "192.0.2.7"),
-        ("", ""),
-    ],
-)
-def test_what_counts_as_one_address(peer, name):
-    assert sockets.host_of(peer) == name
-
-
-async def test_out_of_descriptors_is_waited_out(listening, credentials):
-    server = await listening()
-    waiting = socket.socket()
-    waiting.setblocking(False)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with waiting, contextlib.ExitStack() as fillers:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (max(open_descriptors()), hard))
-            with contextlib.suppress(OSError):
-                while True:  # numbers below the limit may be free
-                    fillers.callback(os.close, os.dup(0))
-            waiting.connect_ex(server.listener.socket.getsockname())
-            failed = await server.reported("accept.failed")
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-            fillers.close()
-        assert failed["reason"] == "Too many open files"
-        await is_served(server, credentials)
-
-
-# --- what a peer may send ---------------------------------------------------------------------
 
 
 async def raw_link(server, credentials):
@@ -377,9 +155,6 @@ def test_a_pace_is_an_average():
     assert pace.take(5) == pytest.approx(0.5)
 
 
-# --- what a peer must take in -------------------------------------------------------------------
-
-
 async def test_a_peer_that_does_not_read_loses_its_link(listening, credentials):
     server = await listening(replace(SOON, bytes_per_s=2.0**30))
     link = await dialed(server, credentials("bob"))
@@ -444,52 +219,3 @@ def test_held_frames_cost_what_has_come_of_them():
     finally:
         tracemalloc.stop()
     assert peak < n_links * claimed / 100
-
-
-# --- storms -------------------------------------------------------------------------------------
-
-
-async def test_a_node_that_dials_again_and_again_has_one_link(listening, credentials):
-    """Every new connection takes the place of the last; no descriptor and no task is left."""
-    server = await listening()
-    bob = credentials("bob")
-    await is_served(server, credentials)
-    await server.reported("link.down")
-    await trio.testing.wait_all_tasks_blocked()
-    tasks = trio.lowlevel.current_statistics().tasks_living
-    before, links = open_descriptors(), []
-    for n in range(50):
-        links.append(await dialed(server, bob))
-        await server.reported("link.up", n + 2)
-        assert len(server.links) <= 3  # the newest, the one before, and one that is ending
-    for link in links:
-        await link.close()
-    await server.reported("link.down", 51)
-    await all_gone(before)
-    assert trio.lowlevel.current_statistics().tasks_living == tasks
-
-
-async def test_a_flood_of_strangers_does_not_disturb_a_link(listening, credentials, nursery):
-    """1000 connections, most of them noise, beside a link on which every frame arrives in order."""
-    server = await listening(LIMITS)
-    before = open_descriptors()
-    sender, n_frames = Sequencer(), 200
-
-    async def flood():
-        for n in range(1000):
-            async with await sockets.dial(server.address, "flood", 5.0) as stream:
-                if n % 2:
-                    with contextlib.suppress(trio.BrokenResourceError):
-                        await stream.send_all(secrets.token_bytes(100))
-
-    async with connected(server, credentials("bob")) as link:
-        async with trio.open_nursery() as flooding:
-            flooding.start_soon(flood)
-            for n in range(n_frames):
-                link.send(sender.seal(m.SiftDone.TYPE, b"", 1).raw)
-                await server.receive(n + 1)
-            assert server.events[0] == ("link.up", {"peer": "bob"})
-        assert [frame.seq for frame in server.frames] == list(range(n_frames))
-        assert not [event for event, _ in server.events if event == "link.down"]
-    await server.reported("link.down")
-    await all_gone(before)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 from listening import Server, connected, dialed, framed, read_to_the_end, strangers
+from msgspec.structs import replace
 from trio.testing import MockClock
 
 from mdiqkd_net.errors import ConfigError, ProtocolError, RemoteProtocolError, WireError
@@ -29,11 +30,6 @@ async def server(credentials, nursery):
     made = Server(credentials("alice"), Expected("endpoint", ["bob"]))
     await made.start(nursery)
     return made
-
-
-@pytest.fixture
-def credentials(tls):
-    return lambda node: RealWorld().credentials(tls(node), NOWHERE)
 
 
 async def test_frames_cross_a_link(server, credentials):
@@ -93,6 +89,13 @@ async def test_a_node_that_is_not_expected_or_lies_is_refused_and_reported(
 async def test_a_certificate_of_another_authority_is_refused(server, foreign_tls):
     credentials = RealWorld().credentials(foreign_tls, NOWHERE)
     with pytest.raises(RemoteProtocolError, match="certificate refused"):
+        await open_and_read(server, credentials)
+
+
+async def test_who_is_refused_for_its_certificate_is_told_why(server, tls, foreign_tls):
+    ours = replace(foreign_tls, authority=tls("bob").authority)  # so that only the server refuses
+    credentials = RealWorld().credentials(ours, NOWHERE)
+    with pytest.raises(RemoteProtocolError, match=r"alice is gone: refused by .* \(.*_ALERT_"):
         await open_and_read(server, credentials)
 
 
@@ -214,3 +217,20 @@ async def test_what_ends_a_link_is_reported(server, credentials):
 def test_a_certificate_names_exactly_one_node(names):
     with pytest.raises(WireError, match="exactly one"):
         tls.certified_node({"subjectAltName": names})
+
+
+async def test_a_connection_breaks_off_only_what_no_newer_one_has_taken_up(server, credentials):
+    own = Correspondence(secrets.token_bytes)
+    links = []
+    for _ in range(2):
+        link = await dialed(server, credentials("bob"), correspond=lambda _: own)
+        link.take_up()
+        links.append(link)
+    epoch = own.epoch
+    older, newer = links
+    older.break_off()
+    assert own.epoch == epoch
+    newer.break_off()
+    assert own.epoch != epoch
+    for link in links:
+        await link.close()

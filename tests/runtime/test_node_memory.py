@@ -6,31 +6,22 @@ Alice is a process of her own: the node with its links, threads and files, and i
 
 import base64
 import secrets
-import socket
 import sys
-from pathlib import Path
 
 import msgspec
 import pytest
 import trio
 from commits import offer, prepare
 from memory_scan import STAND_STILL, ask, copies, until_still
-from triangle import RECEIVER, SECURITY, SOURCE
+from node_site import Site
 
 from mdiqkd_net.blocks import SecretKey
 from mdiqkd_net.keys.records import BlockMeta
 from mdiqkd_net.keys.store import KeyStore
-from mdiqkd_net.params import Fiber
-from mdiqkd_net.runtime.charles import Charles
-from mdiqkd_net.runtime.config import CharlesConfig, EndpointConfig, Peer, Remote, SimulatedDevice
-from mdiqkd_net.runtime.endpoint import EndpointNode
-from mdiqkd_net.runtime.world import RealWorld
 from mdiqkd_net.secret import SecretBuffer
-from mdiqkd_net.telemetry.events import Telemetry
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="scans /proc/PID/mem")
 
-FIBER = Fiber(length_km=0.0, attenuation_db_per_km=0.2, insertion_loss_db=1.55)
 ALICE = (
     STAND_STILL
     + """
@@ -117,74 +108,15 @@ stand_still()
 
 @pytest.fixture
 def site(tmp_path, tls, pads):
+    """Bob and Charles in here, the configuration of Alice in a file."""
     made = Site(tmp_path, tls, pads)
+    for name in ("alice", "bob"):
+        # "auto" goes by round trips, and so by what else runs here
+        made.change(name, reconciler="cascade")
+    made.change("alice", listen=f"fd://{made.sockets['alice'].fileno()}")
+    (tmp_path / "alice.json").write_bytes(msgspec.json.encode(made.users["alice"]))
     yield made
     made.close()
-
-
-class Site:
-    """Bob and Charles in here, the configuration of Alice in a file."""
-
-    def __init__(self, base, tls, pads):
-        self.base, self.tls, self.pads = base, tls, pads
-        self.logs = []
-        self.sockets = {
-            name: socket.create_server(("127.0.0.1", 0)) for name in ("alice", "charles", "light")
-        }
-        config = self._user("alice", "bob", f"fd://{self.sockets['alice'].fileno()}")
-        (base / "alice.json").write_bytes(msgspec.json.encode(config))
-
-    def close(self):
-        for listener in self.sockets.values():
-            listener.close()
-        for log in self.logs:
-            log.close()
-
-    def nodes(self):
-        charles = CharlesConfig(
-            node="charles",
-            listen=self._inherited("charles"),
-            tls=self.tls("charles"),
-            device=SimulatedDevice(
-                light_listen=self._inherited("light"),
-                receiver=RECEIVER,
-                fibers={"alice": FIBER, "bob": FIBER},
-                seed=3,
-            ),
-            segment_pulses=15_000_000,
-        )
-        bob = self._user("bob", "alice", "127.0.0.1:0")
-        for node, config in ((Charles, charles), (EndpointNode, bob)):
-            self.logs.append((self.base / f"{config.node}.log").open("w"))
-            telemetry = Telemetry(config.node, self.logs[-1])
-            yield node(config, self.base, telemetry, RealWorld())
-
-    def _user(self, name, peer, listen):
-        return EndpointConfig(
-            node=name,
-            listen=listen,
-            tls=self.tls(name),
-            relay=Remote(node="charles", address=self._address("charles")),
-            light=self._address("light"),
-            source=SOURCE,
-            security=SECURITY,
-            store=f"{name}.sqlite",
-            reconciler="cascade",  # "auto" goes by round trips, and so by what else runs here
-            peers=[
-                Peer(
-                    node=peer,
-                    pads=str(self.pads[name]),
-                    n_pulses=40_000_000,
-                    address=self._address("alice") if peer == "alice" else None,
-                )
-            ],
-        )
-
-    def _address(self, name):
-        return f"127.0.0.1:{self.sockets[name].getsockname()[1]}"
-
-    def _inherited(self, name):
-        return f"fd://{self.sockets[name].dup().detach()}"
 
 
 def forms(key):
@@ -212,9 +144,9 @@ def plant_at_bob(site, planted):
         store.begin_block("alice", 1)
 
 
-def look(site, keep):
+def look(site, pads, keep):
     """Run Alice; how many copies of each kind of secret she has, at work and when she has ended."""
-    pads_before = Path(site.pads["alice"]).read_bytes()
+    pads_before = pads.read_bytes()
     planted = secrets.token_bytes(32)
     plant_at_bob(site, planted)
     listener = site.sockets["alice"].fileno()
@@ -225,16 +157,16 @@ def look(site, keep):
         first, *others = map(bytes.fromhex, keys)
         assert first == planted
         assert len(others) > 4
-        pads_after = Path(site.pads["alice"]).read_bytes()
-        pads = [pads_before[i : i + 16] for i in range(4096, len(pads_before), 16)]
-        burnt = [pad for i, pad in enumerate(pads) if not any(pads_after[4096 + 16 * i :][:16])]
+        pads_after = pads.read_bytes()
+        each = [pads_before[i : i + 16] for i in range(4096, len(pads_before), 16)]
+        burnt = [pad for i, pad in enumerate(each) if not any(pads_after[4096 + 16 * i :][:16])]
         assert len(burnt) == 4  # of both users, of Prepare, Vote, Commit and Committed
         store_key = (site.base / "alice.sqlite.key").read_bytes()
         needles = {
             "planted": list(forms(planted)),
             "block": [*forms(others[0]), others[len(others) // 2], others[-1][16:]],
             "burnt": burnt,
-            "unused": [pads[15], pads[-1]],
+            "unused": [each[15], each[-1]],
             "hash keys": [pads_before[128 + i :][:16] for i in range(0, 64, 16)],
             "store key": [store_key],
         }
@@ -253,10 +185,10 @@ def count(pid, needles):
 
 
 @pytest.mark.parametrize("keep", ["nothing", "keep"])
-async def test_a_node_keeps_no_copy_of_what_it_delivered(site, nursery, keep):
-    for node in site.nodes():
-        nursery.start_soon(node.run)
-    at_work, ended = await trio.to_thread.run_sync(look, site, keep)
+async def test_a_node_keeps_no_copy_of_what_it_delivered(site, nursery, pads, keep):
+    for name in ("charles", "bob"):
+        nursery.start_soon(site.node(name).run)
+    at_work, ended = await trio.to_thread.run_sync(look, site, pads["alice"], keep)
     nursery.cancel_scope.cancel()
     if keep == "nothing":
         gone = dict.fromkeys(ended, 0)

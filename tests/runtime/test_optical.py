@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import trio
 from examples import BOUNDS
-from triangle import RECEIVER, SOURCE, Random
+from memory_users import Random
+from triangle import RECEIVER, SOURCE
 
 from mdiqkd_net.devices import SimulatedReceiver
 from mdiqkd_net.errors import DeviceError, RemoteProtocolError
@@ -83,11 +84,14 @@ def session_light(seed, n_segments=3):
     return SessionLight(SOURCE, n_segments, Random(seed))
 
 
-async def clicks_over_wires(nursery, plane):
+async def clicks_over_wires(nursery, plane, n_pulses=(250_000, 100_000), first=None):
+    """Blocks of a session, and the light of its users, who may say something first."""
     lights = {}
     for seed, user in enumerate(("alice", "bob")):
         fiber, own = wires(user)
         nursery.start_soon(plane.serve, fiber)
+        if first is not None:
+            own.tell(first)
         transmitter = Transmitter(RealWorld())
         nursery.start_soon(transmitter.serve, own)
         lights[user] = session_light(seed)
@@ -97,7 +101,7 @@ async def clicks_over_wires(nursery, plane):
     async def deliver(clicks):
         blocks.append(clicks)
 
-    await plane.measure(SESSION, ("alice", "bob"), segments(250_000, 100_000), deliver)
+    await plane.measure(SESSION, ("alice", "bob"), segments(*n_pulses), deliver)
     return blocks, lights
 
 
@@ -203,6 +207,30 @@ async def test_a_transmitter_that_goes_away_is_named(nursery):
     users = ("alice", "bob")
     with pytest.raises(DeviceError, match=r"the transmitter of (alice|bob) went away"):
         await plane.measure(SESSION, users, segments(10_000, 10_000), _nobody_listens)
+    nursery.cancel_scope.cancel()
+
+
+async def test_an_answer_that_is_lost_with_its_link_is_not_waited_for_on_the_next(nursery):
+    """Seed 2323 of the simulation: the relay waited for it, and had no turn for anybody."""
+    plane = LightPlane(DEVICE, RealWorld())
+    ends = {user: wires(user) for user in ("alice", "bob")}
+    for fiber, own in ends.values():
+        nursery.start_soon(plane.serve, fiber)
+        own.tell(m.LightArm(session=SESSION, source=source_settings(SOURCE)))
+
+    async def come_back_when_asked():
+        alice, bob = ends["alice"][1], ends["bob"][1]
+        question = decode(await alice.next_frame())
+        await bob.next_frame()
+        await bob.close()
+        nursery.start_soon(plane.serve, wires("bob")[0])
+        await trio.testing.wait_all_tasks_blocked()
+        states = bulk.pack_unsigned(np.zeros(question.gaps.n, np.uint8))
+        alice.tell(m.Light(session=SESSION, states=states))
+
+    nursery.start_soon(come_back_when_asked)
+    with trio.fail_after(60), pytest.raises(DeviceError, match="the transmitter of bob went away"):
+        await plane.measure(SESSION, tuple(ends), segments(10_000, 10_000), _nobody_listens)
     nursery.cancel_scope.cancel()
 
 
@@ -320,23 +348,10 @@ async def test_a_session_that_has_ended_is_answered_without_light(nursery):
 
 async def test_answers_left_over_from_a_stopped_session_are_dropped(nursery):
     """Alice's old answers must not become the light of her next session."""
-    plane = LightPlane(DEVICE, RealWorld())
-    lights = {}
-    for seed, user in enumerate(("alice", "bob")):
-        fiber, own = wires(user)
-        nursery.start_soon(plane.serve, fiber)
-        stale = bulk.Bulk(n=4, t="u8", v=bytes(4))
-        own.tell(m.Light(session=bytes(16), states=stale))
-        transmitter = Transmitter(RealWorld())
-        nursery.start_soon(transmitter.serve, own)
-        lights[user] = session_light(seed)
-        transmitter.arm(SESSION, lights[user])
-    blocks = []
-
-    async def deliver(clicks):
-        blocks.append(clicks)
-
-    await plane.measure(SESSION, ("alice", "bob"), segments(100_000, 100_000), deliver)
+    stale = m.Light(session=bytes(16), states=bulk.Bulk(n=4, t="u8", v=bytes(4)))
+    blocks, lights = await clicks_over_wires(
+        nursery, LightPlane(DEVICE, RealWorld()), (100_000, 100_000), first=stale
+    )
     states = [lights[user].states_at(0, blocks[0].pulses) for user in ("alice", "bob")]
     # Both bins clicked: hardly ever with vacuum on both sides.
     assert np.mean((states[0] == 0) & (states[1] == 0)) < 0.001

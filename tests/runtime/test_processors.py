@@ -1,28 +1,21 @@
 """Which processor a configuration means, and who may be in a cluster."""
 
 import contextlib
-from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
+from dask_here import local_cluster
+from node_site import tls_of
 from triangle import SECURITY, SOURCE
 
 from mdiqkd_net.errors import ConfigError, WorkerError
 from mdiqkd_net.keys.pki import create_authority, issue
 from mdiqkd_net.postprocessing.processor import HERE
 from mdiqkd_net.runtime import cluster as clusters
-from mdiqkd_net.runtime.config import EndpointConfig, Postprocessing, Remote, Tls
+from mdiqkd_net.runtime.config import EndpointConfig, Postprocessing, Remote
 from mdiqkd_net.runtime.processors import processor_of
 from mdiqkd_net.structs import parse_toml
-
-
-def files(directory: Path, node: str) -> Tls:
-    return Tls(
-        authority=str(directory / "authority.pem"),
-        certificate=str(directory / f"{node}.pem"),
-        private_key=str(directory / f"{node}.key"),
-    )
 
 
 def user(tls, postprocessing):
@@ -60,15 +53,7 @@ def tls_cluster(directory):
     security = distributed.Security(
         require_encryption=True, tls_ca_file=str(directory / "authority.pem"), **mine
     )
-    with distributed.LocalCluster(
-        n_workers=1,
-        threads_per_worker=1,
-        processes=False,
-        protocol="tls",
-        host="127.0.0.1",
-        security=security,
-        dashboard_address="127.0.0.1:0",
-    ) as running:
+    with local_cluster(protocol="tls", security=security) as running:
         yield running.scheduler_address
 
 
@@ -83,25 +68,25 @@ def test_a_cluster_with_an_authority_of_its_own(
     bits = np.random.default_rng(1).integers(0, 2, 2000, dtype=np.uint8)
     with tls_cluster(cluster_pki) as address:
         assert address.startswith("tls://127.0.0.1:")
-        table = Postprocessing(scheduler=address, tls=files(cluster_pki, "alice"))
+        table = Postprocessing(scheduler=address, tls=tls_of(cluster_pki, "alice"))
         with processor_of(user(tls("alice"), table), tmp_path) as processor:
             assert processor.amplify(bits, bytes(250), 900) == HERE.amplify(bits, bytes(250), 900)
             assert processor.round_s > 0.0
         monkeypatch.setattr(clusters, "CONNECT_S", 2.0)
-        stranger = msgspec.structs.replace(table, tls=files(foreign_pki, "bob"))
+        stranger = msgspec.structs.replace(table, tls=tls_of(foreign_pki, "bob"))
         with pytest.raises(ConfigError, match=r"where none answers.*that trusts this certificate"):
             processor_of(user(tls("alice"), stranger), tmp_path)
 
 
 def test_the_authority_of_the_network_is_refused(tls, pki, tmp_path):
     """It has signed for the relay, which could then run code on the cluster."""
-    table = Postprocessing(scheduler="tls://127.0.0.1:1", tls=files(pki, "alice"))
+    table = Postprocessing(scheduler="tls://127.0.0.1:1", tls=tls_of(pki, "alice"))
     with pytest.raises(ConfigError, match=r"found the authority of the network.*the cluster alone"):
         processor_of(user(tls("alice"), table), tmp_path)
 
 
 def test_files_that_are_not_there(tls, tmp_path):
-    table = Postprocessing(scheduler="tls://127.0.0.1:1", tls=files(tmp_path, "alice"))
+    table = Postprocessing(scheduler="tls://127.0.0.1:1", tls=tls_of(tmp_path, "alice"))
     with pytest.raises(ConfigError, match=r"no file .*authority\.pem"):
         processor_of(user(tls("alice"), table), tmp_path)
 

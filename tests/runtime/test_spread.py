@@ -5,6 +5,7 @@ import multiprocessing
 import os
 
 import pytest
+from dask_here import local_cluster
 
 from mdiqkd_net.errors import ConfigError, WorkerError
 from mdiqkd_net.runtime import spread as spreading
@@ -52,10 +53,7 @@ def test_a_missing_distributed_is_named(monkeypatch):
 @pytest.fixture
 def cluster():
     """A scheduler and one worker on TCP, in threads of this process."""
-    distributed = pytest.importorskip("distributed", reason="the extra `dask` is not installed")
-    with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None
-    ) as running:
+    with local_cluster() as running:
         yield running.scheduler_address
 
 

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from dask_here import local_cluster
 
 from mdiqkd_net.cli import main
 from mdiqkd_net.errors import ConfigError
@@ -10,16 +11,8 @@ from mdiqkd_net.scenario.config import read
 
 
 def test_a_pair_on_a_cluster_makes_a_key(write_scenario, tmp_path):
-    distributed = pytest.importorskip("distributed", reason="the extra `dask` is not installed")
     target, keep = tmp_path / "report.json", tmp_path / "kept"
-    with distributed.LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        processes=False,
-        protocol="tcp",
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-    ) as running:
+    with local_cluster(n_workers=2) as running:
         path = write_scenario(more=f'scheduler = "{running.scheduler_address}"')
         options = ["--quiet", "--json", str(target), "--keep", str(keep), "--n-pulses", "4e8"]
         assert main(["run", str(path), *options]) == 0

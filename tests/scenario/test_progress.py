@@ -67,6 +67,7 @@ def test_every_event_of_the_contract_has_a_class():
         "block.aborted",
         "monitor.alarm",
         "pair.failed",
+        "pair.lost",
         "error",
     }
 

@@ -1,14 +1,16 @@
 """The gate, and a relay that announces what it must not (spec 5.4 to 5.6, 6.2)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
 import msgspec
 
 from mdiqkd_net.conformance.cases import Area, Ending
-from mdiqkd_net.conformance.endpoint.harness import PEER, EndpointHarness
-from mdiqkd_net.conformance.endpoint.pairing import HANDLE, Change, instead, pairing
+from mdiqkd_net.conformance.endpoint.altering import instead, without
+from mdiqkd_net.conformance.endpoint.harness import GREATER, LESSER, PEER, EndpointHarness
+from mdiqkd_net.conformance.endpoint.overdrawing import overdraws
+from mdiqkd_net.conformance.endpoint.pairing import HANDLE, Change, pairing
 from mdiqkd_net.conformance.endpoint.session import Told
 from mdiqkd_net.wire import bulk
 from mdiqkd_net.wire.messages import (
@@ -17,7 +19,6 @@ from mdiqkd_net.wire.messages import (
     BlockAborted,
     EstimationBits,
     Gate,
-    Message,
     PairAborted,
     Sift,
     SiftDone,
@@ -33,15 +34,10 @@ RELAYED: Final = Area[EndpointHarness]("CT-EP-R", "A relay that lies", "L3")
 replace = msgspec.structs.replace
 
 
-def _hold_the_gate(message: Message) -> Sequence[Message]:
-    """A peer that does not answer the gate, and says nothing that comes after it."""
-    return () if isinstance(message, (Gate, *REVEALS)) else (message,)
-
-
-@GATE.case(1, "nothing is revealed before the peer's gate has come", "6.2", needs=[PEER])
+@GATE.case(1, "nothing is revealed before the participant's gate has come", "6.2", needs=[GREATER])
 async def _(h: EndpointHarness) -> None:
-    async with pairing(h) as (p, _):
-        p.alter = _hold_the_gate
+    async with pairing(h) as p:
+        p.alter = without(Gate, *REVEALS)
         await p.block(**SHORT)
         await p.expect(Gate)
         await p.silent(*REVEALS)
@@ -49,13 +45,13 @@ async def _(h: EndpointHarness) -> None:
 
 @GATE.case(2, "with both gates proven the settings are revealed", "6.2", "6.3", needs=[PEER])
 async def _(h: EndpointHarness) -> None:
-    async with pairing(h) as (p, _):
+    async with pairing(h) as p:
         await p.block(**SHORT)
         await p.expect(SiftDone)
 
 
 async def _aborts(h: EndpointHarness, change: Callable[[Gate], Gate]) -> None:
-    async with pairing(h) as (p, _):
+    async with pairing(h) as p:
         p.alter = instead(Gate, change)
         await p.block(**SHORT)
         await p.expect(BlockAborted)
@@ -76,6 +72,40 @@ for _number, _text, _change in (
     )
 
 
+@GATE.case(
+    7,
+    "nothing is revealed, and no gate is said, before the coordinator's gate has come",
+    "6.2",
+    needs=[LESSER],
+)
+async def _(h: EndpointHarness) -> None:
+    async with pairing(h) as p:
+        p.alter = without(Gate, *REVEALS)
+        await p.block(**SHORT)
+        await p.silent(Gate, *REVEALS)
+
+
+@GATE.case(
+    8,
+    "a gate that comes before all announcements is compared once they are complete",
+    "6.2",
+    needs=[LESSER],
+)
+async def _(h: EndpointHarness) -> None:
+    closes: list[Told] = []
+
+    def without_the_close(said: list[Told]) -> list[Told]:
+        closes.append(said.pop())
+        return said
+
+    async with pairing(h) as p:
+        await p.open(**SHORT)
+        await p.light(without_the_close, signed=False)
+        await p.silent(Gate, *REVEALS)
+        await p.relay.tell(closes[0], HANDLE)
+        await p.expect(SiftDone)
+
+
 def _first_outcome_flipped(said: list[Told]) -> list[Told]:
     for at, batch in enumerate(said):
         if isinstance(batch, Announcement) and batch.pulses.n:
@@ -93,7 +123,7 @@ def _first_outcome_flipped(said: list[Told]) -> list[Told]:
     needs=[PEER],
 )
 async def _(h: EndpointHarness) -> None:
-    async with pairing(h) as (p, _):
+    async with pairing(h) as p:
         await p.open(**SHORT)
         await p.light(_first_outcome_flipped)
         await p.asked()
@@ -140,9 +170,9 @@ def _too_early(said: list[Told]) -> list[Told]:
 async def _refuses(
     h: EndpointHarness, change: Change, codes: tuple[int, ...], sign: bool
 ) -> Ending:
-    async with pairing(h) as (p, _):
+    async with pairing(h) as p:
         await p.open(**SHORT)
-        await p.light(change, signed=sign)
+        await p.lie(change, signed=sign)
         return await p.relay.refused(*codes)
 
 
@@ -192,8 +222,8 @@ for _number, _text, _told, _codes, _sign in (
 
 @RELAYED.case(10, "nothing of a session is accepted after its close", "5.5", needs=[PEER])
 async def _(h: EndpointHarness) -> Ending:
-    async with pairing(h) as (p, _):
-        p.alter = _hold_the_gate
+    async with pairing(h) as p:
+        p.alter = without(Gate, *REVEALS)
         await p.open(**SHORT)
         await p.light(lambda said: [*said, *said[-2:-1]])
         return await p.relay.refused(WRONG_STATE)
@@ -201,10 +231,9 @@ async def _(h: EndpointHarness) -> Ending:
 
 @RELAYED.case(11, "PairAborted after the close is refused", "5.6", needs=[PEER])
 async def _(h: EndpointHarness) -> Ending:
-    async with pairing(h) as (p, _):
-        p.alter = _hold_the_gate
+    async with pairing(h) as p:
+        p.alter = without(Gate, *REVEALS)
         await p.block(**SHORT)
-        await p.expect(Gate)
         await p.relay.tell(PairAborted(code=0x0503, session=p.ready.session), HANDLE)
         return await p.relay.refused(WRONG_STATE)
 
@@ -213,7 +242,7 @@ async def _(h: EndpointHarness) -> Ending:
     12, "PairAborted before the close ends the block at the peer, too", "5.6", needs=[PEER]
 )
 async def _(h: EndpointHarness) -> None:
-    async with pairing(h) as (p, _):
+    async with pairing(h) as p:
         await p.open(**SHORT)
         await p.relay.tell(PairAborted(code=0x0503, session=p.ready.session), HANDLE)
         await p.expect(BlockAborted)
@@ -221,14 +250,19 @@ async def _(h: EndpointHarness) -> None:
 
 @RELAYED.case(13, "a session of more pulses than asked for is refused", "5.1", needs=[PEER])
 async def _(h: EndpointHarness) -> Ending:
-    async with pairing(h) as (p, _):
+    async with pairing(h) as p:
         await p.session(n_pulses=10**12)
         return await p.relay.refused(WRONG_STATE)
 
 
 @RELAYED.case(14, "a second session while a block is under way is refused", "5.1", needs=[PEER])
 async def _(h: EndpointHarness) -> Ending:
-    async with pairing(h) as (p, _):
+    async with pairing(h) as p:
         await p.open(**SHORT)
         await p.relay.tell(replace(p.ready, session=h.rng.randbytes(16)), HANDLE + 1)
         return await p.relay.refused(WRONG_STATE)
+
+
+RELAYED.add(
+    15, "more announcements than it has granted are refused", ("5.7",), overdraws, needs=[PEER]
+)

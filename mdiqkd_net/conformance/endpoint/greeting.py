@@ -2,40 +2,30 @@
 
 from typing import Final
 
-from mdiqkd_net.conformance.cases import Area, Broken, Ending
+from mdiqkd_net.conformance.cases import Area, Ending
 from mdiqkd_net.conformance.endpoint.harness import EndpointHarness
-from mdiqkd_net.protocol.handshake import PROTOCOL_VERSION, RoleName
+from mdiqkd_net.conformance.greetings import (
+    BAD_IDENTITY,
+    BAD_VERSION,
+    OTHER_VERSIONS,
+    WRONG_STATE,
+    check_introduction,
+    check_nonces,
+)
+from mdiqkd_net.protocol.handshake import RoleName
 from mdiqkd_net.wire.messages import PairAborted
 
-BAD_VERSION: Final = 0x0201
-BAD_IDENTITY: Final = 0x0202
-WRONG_STATE: Final = 0x0301
 AREA: Final = Area[EndpointHarness]("CT-EP-H", "Hello", "L1")
 
 
 @AREA.case(1, "its Hello names the node of its certificate, the role endpoint, version 1", "4.1")
 async def _(h: EndpointHarness) -> None:
-    node = await h.greeted()
-    said = node.hello
-    assert said is not None  # noqa: S101  # `greeted` has it
-    if said.node != node.certified:
-        raise Broken(f"it says that it is {said.node!r}; its certificate says {node.certified!r}")
-    if said.role != "endpoint":
-        raise Broken(f"it says that it is a {said.role}")
-    if PROTOCOL_VERSION not in said.versions:
-        raise Broken(f"it offers the versions {said.versions}")
+    check_introduction(await h.greeted(), "endpoint")
 
 
 @AREA.case(2, "every Hello has a nonce of its own", "4.1")
 async def _(h: EndpointHarness) -> None:
-    nonces = set()
-    for _ in range(3):
-        node = await h.greeted()
-        assert node.hello is not None  # noqa: S101  # `greeted` has it
-        nonces.add(node.hello.nonce)
-        await node.leave()
-    if len(nonces) < 3:
-        raise Broken(f"3 links, {len(nonces)} nonces")
+    await check_nonces(h.greeted)
 
 
 async def _unwelcome(
@@ -48,7 +38,7 @@ async def _unwelcome(
 
 @AREA.case(3, "a relay without a version that it speaks is refused", "4.1")
 async def _(h: EndpointHarness) -> Ending:
-    return await _unwelcome(h, BAD_VERSION, versions=[PROTOCOL_VERSION + 1, 99])
+    return await _unwelcome(h, BAD_VERSION, versions=OTHER_VERSIONS)
 
 
 @AREA.case(4, "a relay with a name other than its certificate's is refused", "4.1")

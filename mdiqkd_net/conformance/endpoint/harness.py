@@ -2,9 +2,13 @@
 
 An endpoint dials; so a case begins when the node under test comes. A node that has refused, or was
 refused, must come again: by itself, or because something starts it again when it ends.
+
+Of two users, the greater id dials the other and participates; so the id of the peer that the
+harness plays decides which of the two roles the node has.
 """
 
 import ssl
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +25,7 @@ from mdiqkd_net.conformance.peer import Peer
 from mdiqkd_net.keys.pads import PadFile
 from mdiqkd_net.protocol.correspondence import Correspondence
 from mdiqkd_net.protocol.endpoint import PairPlan
+from mdiqkd_net.protocol.handshake import RoleName
 from mdiqkd_net.runtime import sockets
 from mdiqkd_net.wire.messages import PairReady
 
@@ -29,6 +34,10 @@ REDIAL_S: Final = 60.0
 
 
 PEER: Final = "--peer"
+GREATER: Final = "a --peer with the greater id"
+"""So that the node coordinates."""
+LESSER: Final = "a --peer with the lesser id"
+"""So that it participates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +45,13 @@ class PairSettings:
     """What the harness needs to be the node's fiber and its peer, too.
 
     Attributes:
-        identity: The peer. Its node id is greater than the node's, so it dials.
-        address: Where the node listens for users: HOST:PORT.
+        identity: The peer.
+        address: Where the node listens for users; if the peer's id is the lesser, where the node
+            dials the peer. HOST:PORT, or for the latter an inherited socket "fd://N".
         light: Where the node dials its fiber: HOST:PORT, or an inherited socket "fd://N".
         plan: The peer's configuration for the pair.
         pads: The peer's file of pads.
+        n_pulses: Of a session that is to give a key; not more than the plan says.
     """
 
     identity: Identity
@@ -48,6 +59,12 @@ class PairSettings:
     light: str
     plan: PairPlan
     pads: Path
+    n_pulses: int
+
+    @property
+    def node_coordinates(self) -> bool:
+        """Whether the node under test has the lesser id of the two."""
+        return self.plan.peer < self.plan.node
 
 
 class EndpointHarness(Harness):
@@ -71,47 +88,66 @@ class EndpointHarness(Harness):
     ) -> None:
         super().__init__(deadlines, seed)
         self.pair = pair
+        self._open_all_along = AsyncExitStack()
         self._user: PlayedUser | None = None
-        self._at_fiber: trio.abc.Listener[trio.SocketStream] | None = None
         self.identity = identity
         self._address = address
-        self._listener: trio.SocketListener | None = None
+        self._listener: trio.abc.Listener[trio.abc.Stream]
+        self._at_fiber: trio.abc.Listener[trio.abc.Stream]
+        self._at_peer: trio.abc.Listener[trio.abc.Stream]
 
     def why_not(self, case: Case[Any]) -> str | None:
         """Why a case cannot be run with what the harness was given; None if it can."""
-        if PEER in case.needs and self.pair is None:
-            return f"needs {PEER}: the configuration of a peer to play"
+        for need in {PEER, GREATER, LESSER}.intersection(case.needs):
+            if self.pair is None:
+                return f"needs {need}: the configuration of a peer to play"
+            if need == (LESSER if self.pair.node_coordinates else GREATER):
+                role = "coordinates" if self.pair.node_coordinates else "participates"
+                return (
+                    f"needs {need}: beside {self.pair.plan.node} the node {role}; "
+                    "play this in a run of its own"
+                )
         return None
 
     async def start(self) -> None:
         """Listen.
 
         Raises:
-            ConfigError: The address cannot be used.
+            ConfigError: An address cannot be used.
+            KeyStoreError: The peer's pads cannot be used.
         """
-        self._listener = await sockets.listen(self._address, "--listen")
-        if self.pair is not None:
-            self._at_fiber = await sockets.listen(self.pair.light, "light")
-            self.open_pads(self.pair)
+        self._listener = await self._listen(self._address, "--listen")
+        if self.pair is None:
+            return
+        self._at_fiber = await self._listen(self.pair.light, "light")
+        if not self.pair.node_coordinates:
+            self._at_peer = await self._listen(self.pair.address, "listen")
+        plan = self.pair.plan
+        pads = self._open_all_along.enter_context(
+            PadFile.open(self.pair.pads, plan.node, plan.peer, leased=True)
+        )
+        self._user = PlayedUser(plan, pads, self.rng.randbytes)
 
-    def open_pads(self, pair: PairSettings) -> None:
-        """Begin to be the peer.
-
-        Raises:
-            KeyStoreError: The pads cannot be used.
-        """
-        plan = pair.plan
-        self._pads = PadFile.open(pair.pads, plan.node, plan.peer, leased=True)
-        self._user = PlayedUser(plan, self._pads, self.rng.randbytes)
+    async def _listen(self, address: str, key: str) -> trio.abc.Listener[trio.abc.Stream]:
+        return await self._open_all_along.enter_async_context(await self.listen(address, key))
 
     async def stop(self) -> None:
         """Listen no longer."""
-        if self._listener is not None:
-            await self._listener.aclose()
-        if self._at_fiber is not None:
-            await self._at_fiber.aclose()
-        if self._user is not None:
-            self._pads.close()
+        await self._open_all_along.aclose()
+
+    async def listen(self, address: str, key: str) -> trio.abc.Listener[trio.abc.Stream]:
+        """Listen at an address; a test that runs a node elsewhere replaces this.
+
+        Raises:
+            ConfigError: It cannot be used.
+        """
+        return await sockets.listen(address, key)
+
+    @property
+    def n_pulses(self) -> int:
+        """Of a session that is to give a key."""
+        assert self.pair is not None  # noqa: S101  # by `why_not`
+        return self.pair.n_pulses
 
     def played_user(self) -> PlayedUser:
         """The peer."""
@@ -124,51 +160,31 @@ class EndpointHarness(Harness):
         Raises:
             Broken: It does not come.
         """
-        why = "nobody dialed"
-        with trio.move_on_after(REDIAL_S):
-            while True:
-                try:
-                    connection = await self.accept_at_fiber()
-                except (trio.BrokenResourceError, trio.TooSlowError, ssl.SSLError) as error:
-                    why = str(error.__cause__ or error) or type(error).__name__
-                    continue
-                peer = Peer(connection, "fiber", self.deadlines, self.log)
-                self.opened.push_async_callback(peer.leave)
-                try:
-                    await peer.greet(self.identity.node, "receiver")
-                    await peer.met()
-                except Broken as error:  # it has hung up while nobody listened
-                    why = str(error)
-                    continue
-                return peer
-        raise Broken(f"its transmitter does not dial the fiber within {REDIAL_S:g} s: {why}")
+        return await self._comes(self._at_fiber, self.identity, "fiber", "receiver")
 
-    async def accept_at_fiber(self) -> Connection:
-        """The next connection of a transmitter; replaced together with `accept`."""
-        assert self._at_fiber is not None  # noqa: S101  # by `why_not`
-        return await self._secured(await self._at_fiber.accept())
-
-    async def dial_as_peer(self, correspondence: Correspondence) -> Peer:
-        """A connection to the node as its peer, greeted.
+    async def meet_as_peer(self, correspondence: Correspondence) -> Peer:
+        """A connection with the node as its peer, greeted; whose id is the greater dials.
 
         Raises:
             Broken: There is none, or the node does not greet as it must.
         """
         assert self.pair is not None  # noqa: S101  # by `why_not`
+        who = self.pair.identity
+        if not self.pair.node_coordinates:
+            return await self._comes(self._at_peer, who, who.node, "endpoint", correspondence)
         try:
             with trio.fail_after(self.deadlines.reaction_s):
                 connection = await self.connect(self.pair)
         except (OSError, trio.BrokenResourceError, trio.TooSlowError) as error:
             raise Broken(f"no connection to the node as its peer: {error}") from None
-        node = self.pair.identity.node
-        peer = Peer(connection, node, self.deadlines, self.log, correspondence)
+        peer = Peer(connection, who.node, self.deadlines, self.log, correspondence)
         self.opened.push_async_callback(peer.leave)
-        await peer.greet(node, "endpoint")
+        await peer.greet(who.node, "endpoint")
         await peer.met()
         return peer
 
     async def connect(self, pair: PairSettings) -> Connection:
-        """A connection to the node; replaced together with `accept`."""
+        """A connection to the node; replaced together with `listen`."""
         host, port = sockets.parse_address(pair.address, "peer")
         tcp = await trio.open_tcp_stream(host, port)
         stream = trio.SSLStream(tcp, pair.identity.client, https_compatible=True)
@@ -195,31 +211,45 @@ class EndpointHarness(Harness):
         Raises:
             Broken: It does not come.
         """
+        return await self._comes(self._listener, self.identity, self.identity.node)
+
+    async def _comes(
+        self,
+        listener: trio.abc.Listener[trio.abc.Stream],
+        who: Identity,
+        label: str,
+        role: RoleName | None = None,
+        correspondence: Correspondence | None = None,
+    ) -> Peer:
+        """The next connection that the node makes to us, and does not end at once.
+
+        Without a role nothing is said yet.
+        """
         why = "nobody dialed"
         with trio.move_on_after(REDIAL_S):
             while True:
                 try:
-                    connection = await self.accept()
-                except (trio.BrokenResourceError, trio.TooSlowError, ssl.SSLError) as error:
+                    connection = await self.secured(await listener.accept(), who)
+                    peer = Peer(connection, label, self.deadlines, self.log, correspondence)
+                    self.opened.push_async_callback(peer.leave)
+                    if role is not None:
+                        await peer.greet(who.node, role)
+                        await peer.met()
+                except (trio.BrokenResourceError, trio.TooSlowError, ssl.SSLError, Broken) as error:
                     # It may have hung up while the case before was played.
                     why = str(error.__cause__ or error) or type(error).__name__
                     continue
-                peer = Peer(connection, self.identity.node, self.deadlines, self.log)
-                self.opened.push_async_callback(peer.leave)
                 return peer
-        raise Broken(f"the node does not dial its relay within {REDIAL_S:g} s: {why}")
+        raise Broken(f"the node does not dial {label} within {REDIAL_S:g} s: {why}")
 
-    async def accept(self) -> Connection:
-        """The next connection; a test that runs a node elsewhere replaces this.
+    async def secured(self, tcp: trio.abc.Stream, who: Identity) -> Connection:
+        """The TLS handshake on a fresh connection; replaced together with `listen`.
 
         Raises:
-            trio.BrokenResourceError, trio.TooSlowError, ssl.SSLError: It came, and no TLS with it.
+            trio.BrokenResourceError, trio.TooSlowError, ssl.SSLError: There is none.
         """
-        assert self._listener is not None  # noqa: S101  # `start` comes first
-        return await self._secured(await self._listener.accept())
-
-    async def _secured(self, tcp: trio.SocketStream) -> Connection:
-        stream = trio.SSLStream(tcp, self.identity.server, server_side=True, https_compatible=True)
+        assert isinstance(tcp, trio.SocketStream)  # noqa: S101  # by `listen`
+        stream = trio.SSLStream(tcp, who.server, server_side=True, https_compatible=True)
         try:
             with trio.fail_after(self.deadlines.reaction_s):
                 await stream.do_handshake()

@@ -1,4 +1,4 @@
-"""Order and contents of the stages of a block, as a coordinator must hold its peer to them."""
+"""Order and contents of a block's stages, as a user must hold its peer to them (spec 6)."""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,9 +8,11 @@ import msgspec
 import numpy as np
 
 from mdiqkd_net.conformance.cases import Area, Broken, Ending
+from mdiqkd_net.conformance.endpoint.altering import instead, then_nothing, without
 from mdiqkd_net.conformance.endpoint.gate import SHORT
-from mdiqkd_net.conformance.endpoint.harness import PEER, EndpointHarness
-from mdiqkd_net.conformance.endpoint.pairing import instead, pairing
+from mdiqkd_net.conformance.endpoint.harness import GREATER, PEER, EndpointHarness
+from mdiqkd_net.conformance.endpoint.pairing import pairing
+from mdiqkd_net.conformance.endpoint.sources import UNBELIEVABLE
 from mdiqkd_net.wire import bulk
 from mdiqkd_net.wire.messages import (
     AmplifySeed,
@@ -48,7 +50,7 @@ _TOO_SOON: Final[tuple[Message, ...]] = (
 
 
 async def _too_soon(h: EndpointHarness, message: Message) -> Ending:
-    async with pairing(h) as (p, _):
+    async with pairing(h) as p:
         await p.open(**SHORT)
         await p.tell(message)
         return await p.refused(WRONG_STATE)
@@ -60,15 +62,15 @@ for _number, _message in enumerate(_TOO_SOON, start=1):
         f"{type(_message).__name__} while announcements come in is refused",
         ("6",),
         partial(_too_soon, message=_message),
-        needs=[PEER],
+        needs=[GREATER],
     )
 
 
 async def _answers_wrongly(
     h: EndpointHarness, kind: type[Any], change: Callable[[Any], Any], codes: tuple[int, ...]
 ) -> Ending:
-    async with pairing(h) as (p, _):
-        p.alter = instead(kind, change)
+    async with pairing(h) as p:
+        p.alter = then_nothing(kind, change)
         if kind is BlockOpened:
             await p.session(**SHORT)
             await p.agree()
@@ -104,14 +106,6 @@ for _number, _text, _clause, _kind, _change, _codes in (
         (DIFFERENT,),
     ),
     (
-        12,
-        "BlockOpened with a source that no source can be",
-        "6.1",
-        BlockOpened,
-        lambda m: replace(m, source=replace(m.source, probabilities=[10**9, 10**9, 10**9])),
-        (DIFFERENT,),
-    ),
-    (
         13,
         "Sift that begins with another chunk",
         "6.3",
@@ -135,13 +129,22 @@ for _number, _text, _clause, _kind, _change, _codes in (
         f"refused: {_text}",
         (_clause,),
         partial(_answers_wrongly, kind=_kind, change=_change, codes=_codes),
-        needs=[PEER],
+        needs=[GREATER if _kind is BlockOpened else PEER],
+    )
+
+for _number, (_text, _clause, _source) in zip((12, 22, 23, 24, 25), UNBELIEVABLE, strict=True):
+    AREA.add(
+        _number,
+        f"refused: BlockOpened with {_text}",
+        (_clause,),
+        partial(_answers_wrongly, kind=BlockOpened, change=_source, codes=(DIFFERENT,)),
+        needs=[GREATER],
     )
 
 
-@AREA.case(17, "a second BlockOpened is refused", "6", needs=[PEER])
+@AREA.case(17, "a second BlockOpened is refused", "6", needs=[GREATER])
 async def _(h: EndpointHarness) -> Ending:
-    async with pairing(h) as (p, _):
+    async with pairing(h) as p:
         answers: list[BlockOpened] = []
         p.alter = instead(BlockOpened, lambda m: answers.append(m) or m)  # type: ignore[func-returns-value]
         await p.open(**SHORT)
@@ -149,25 +152,26 @@ async def _(h: EndpointHarness) -> Ending:
         return await p.refused(WRONG_STATE)
 
 
-@AREA.case(18, "keys that differ end the block, and nothing is prepared", "6.6", needs=[PEER])
+@AREA.case(18, "keys that differ end the block, and nothing is prepared", "6.6", needs=[GREATER])
 async def _(h: EndpointHarness) -> None:
-    async with pairing(h) as (p, _):
+    async with pairing(h) as p:
         p.alter = instead(Verified, lambda m: replace(m, ok=False))
         await p.block()
-        await p.silent_until_next(AmplifySeed, Prepare)
+        await p.asked()
+        await p.silent(AmplifySeed, Prepare)
 
 
 @AREA.case(19, "BlockAborted ends the block, and another is asked for", "6.8", needs=[PEER])
 async def _(h: EndpointHarness) -> None:
-    async with pairing(h) as (p, _):
+    async with pairing(h) as p:
         await p.open(**SHORT)
         await p.abort()
         await p.asked()
 
 
-@AREA.case(20, "a block's number never comes twice", "7.4", needs=[PEER])
+@AREA.case(20, "a block's number never comes twice", "7.4", needs=[GREATER])
 async def _(h: EndpointHarness) -> None:
-    async with pairing(h) as (p, _):
+    async with pairing(h) as p:
         await p.open(**SHORT)
         await p.abort()
         await p.open(**SHORT)
@@ -178,8 +182,16 @@ async def _(h: EndpointHarness) -> None:
 
 @AREA.case(21, "a message of a block that is not open is refused", "6", needs=[PEER])
 async def _(h: EndpointHarness) -> Ending:
-    async with pairing(h) as (p, _):
+    async with pairing(h) as p:
         await p.open(**SHORT)
-        opened = await p.expect(BlockOpen)
-        await p.tell(SiftDone(count=1, nonce=bytes(16)), opened.block + 5)
+        await p.tell(SiftDone(count=1, nonce=bytes(16)), p.number + 5)
         return await p.refused(WRONG_STATE)
+
+
+@AREA.case(26, "nothing is armed before both have agreed on the block", "5.3", needs=[PEER])
+async def _(h: EndpointHarness) -> None:
+    async with pairing(h) as p:
+        p.alter = without(BlockOpen, BlockOpened)
+        await p.session(**SHORT)
+        await p.agree()
+        await p.relay.quiet("its peer has not agreed")

@@ -1,7 +1,7 @@
 """One run of a pair: the harness is relay, fiber and peer of the node under test."""
 
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -9,7 +9,9 @@ import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from mdiqkd_net.conformance.cases import Broken, Close, Ending
+from mdiqkd_net.conformance.cases import Broken
+from mdiqkd_net.conformance.endpoint.altering import Alter, as_it_is
+from mdiqkd_net.conformance.endpoint.listening import Listening
 from mdiqkd_net.conformance.endpoint.played import PlayedUser
 from mdiqkd_net.conformance.endpoint.session import Told, measure, sign
 from mdiqkd_net.conformance.peer import Peer
@@ -31,12 +33,16 @@ from mdiqkd_net.protocol.light import SessionLight
 from mdiqkd_net.wire.codec import decode, decode_body, encode
 from mdiqkd_net.wire.frames import HEADER, HEADER_BYTES, Frame
 from mdiqkd_net.wire.messages import (
+    Commit,
+    Committed,
     Error,
     LightArm,
     Message,
     PairArmed,
     PairReady,
     PairRequest,
+    Prepare,
+    Vote,
 )
 
 if TYPE_CHECKING:
@@ -44,39 +50,31 @@ if TYPE_CHECKING:
 
 HANDLE: Final = 1
 M = TypeVar("M", bound=Message)
-Alter = Callable[[Message], Sequence[Message]]
-"""What goes out in place of a message: itself, another, none, or more."""
 Change = Callable[[list[Told]], list[Told]]
 """What the node is told in place of the truth about a session."""
 
 
-def as_it_is(message: Message) -> Sequence[Message]:
-    """No change."""
-    return (message,)
-
-
-class Pairing:
+class Pairing(Listening):
     """Connections to the node as its relay, its fiber and its peer.
 
     Attributes:
         relay, fiber, link: The connections.
         user: The peer.
         alter: Changes what the peer says.
-        heard: What the node has said on the link, with its frame, oldest first.
         ready: What the relay has said of the session at hand.
+        rng: Of the case.
     """
 
-    def __init__(self, harness: "EndpointHarness", user: PlayedUser) -> None:
+    def __init__(
+        self, harness: "EndpointHarness", user: PlayedUser, nursery: trio.Nursery, alter: Alter
+    ) -> None:
+        super().__init__(harness.deadlines)
         self._harness = harness
-        self._deadlines = harness.deadlines
+        self.rng = harness.rng
+        self._nursery = nursery
         self.user = user
-        self.alter: Alter = as_it_is
-        self.heard: list[tuple[Message, Frame]] = []
-        self._changed = trio.lowlevel.ParkingLot()
-        self._refusal: int | None = None
-        self._ended = False
+        self.alter = alter
         self._asks = False
-        self._n_old = 0
         self._unheard: tuple[type[Message], ...] = ()
         self._light: dict[bytes, SessionLight] = {}
         self._key = Ed25519PrivateKey.generate()
@@ -85,37 +83,55 @@ class Pairing:
         self.link: Peer
         self.ready: PairReady
 
-    async def connect(self, nursery: trio.Nursery) -> None:
-        """Be dialed as relay and fiber, and dial as peer."""
+    async def connect(self) -> None:
+        """Be dialed as relay and fiber, and meet as peer."""
         self.relay = await self._harness.greeted()
         self.fiber = await self._harness.fiber()
-        await self.link_up(nursery)
-        await self._wait(lambda: self._asks or None, "it does not agree where they are", None)
-        with trio.move_on_after(self._deadlines.reaction_s):
+        await self.link_up()
+        await self.wait(lambda: self._asks or None, "it does not agree where they are")
+        with trio.move_on_after(self.deadlines.reaction_s):
             while self.user.records.unsettled():  # commits that an earlier case left open
-                await self._changed.park()
+                await self.changed.park()
         await self.settled()
-        self._n_old = len(self.heard)
+        self.news_begin()
 
-    async def link_up(self, nursery: trio.Nursery) -> None:
+    async def link_up(self) -> None:
         """A (new) connection as peer; takes up what is kept."""
-        self._ended, self._refusal = False, None
-        self.link = await self._harness.dial_as_peer(self.user.correspondence)
-        nursery.start_soon(self._listen, self.link)
+        self.ended, self.refusal = False, None
+        self.link = await self._harness.meet_as_peer(self.user.correspondence)
+        self._nursery.start_soon(self._listen, self.link)
         await self._perform(self.user.core.linked(kept=self.link.kept))
 
-    async def session(self, **changes: object) -> PairReady:
-        """Wait for the node's request; say that a session begins, to both."""
-        asked = await self.asked()
-        await self._wait(lambda: self._asks or None, "its peer could not ask", None)
-        self._asks = False
-        self.ready = self._say_ready(asked, **changes)
+    async def link_again(self) -> None:
+        """The connection is lost, and there is another."""
+        await self.link.drop()
+        while not self.ended:
+            await self.changed.park()
+        await self.link_up()
+
+    async def session(self, **changes: object) -> None:
+        """A session begins, and the node hears of it; its peer does not yet."""
+        await self.choose_session(**changes)
         await self.relay.tell(self.ready, HANDLE)
-        return self.ready
+
+    async def choose_session(self, **changes: object) -> None:
+        """Wait for the requests of both; nobody hears of the session yet."""
+        asked = await self.asked()
+        await self.wait(lambda: self._asks or None, "its peer could not ask")
+        self._asks = False
+        self.ready = self._ready(asked, **changes)
+
+    async def peer_begins_anew(self) -> None:
+        """The peer's process ends, and another begins on the same store and pads."""
+        await self.link.drop()
+        while not self.ended:
+            await self.changed.park()
+        self.user.begin()
+        await self.link_up()
 
     async def asked(self) -> PairRequest:
         """The node's request for the next session."""
-        limit_s = self._deadlines.return_s
+        limit_s = self.deadlines.return_s
         with trio.move_on_after(limit_s):
             while frame := await self.relay.next(math.inf):
                 message = self.relay.read(frame)
@@ -124,17 +140,38 @@ class Pairing:
             raise Broken("it closes the link to its relay")
         raise Broken(f"it asks for no session within {limit_s:g} s")
 
+    @property
+    def number(self) -> int:
+        """Of the block at hand at the peer; of the next one before the first."""
+        block = self.user.core.block
+        return self.user.records.next_block() if block is None else block.number
+
+    @property
+    def epoch(self) -> bytes:
+        """Of the node, on the connection at hand."""
+        return self.link.greeting.epoch
+
+    @property
+    def decided(self) -> type[Commit | Committed]:
+        """What the node says once it has committed."""
+        return Commit if self.relay.certified < self.user.plan.node else Committed
+
+    @property
+    def prepared(self) -> type[Prepare | Vote]:
+        """What it says once it has prepared a block."""
+        return Prepare if self.decided is Commit else Vote
+
     async def abort(self) -> None:
         """The peer ends the block at hand."""
         await self._perform(self.user.core.abort("the case wants it"))
 
-    def _say_ready(self, asked: PairRequest, **changes: object) -> PairReady:
+    def _ready(self, asked: PairRequest, **changes: object) -> PairReady:
         fields = {
-            "n_pulses": min(asked.n_pulses, self.user.plan.n_pulses),
+            "n_pulses": min(asked.n_pulses, self._harness.n_pulses),
             "pulse_rate_hz": 10**9,
             "relay_key": self._key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw),
             "segment_pulses": 500_000,
-            "session": self._harness.rng.randbytes(16),
+            "session": self.rng.randbytes(16),
             "users": sorted((self.relay.certified, self.user.plan.node)),
         }
         return PairReady(**{**fields, **changes})  # type: ignore[arg-type]  # by the tests
@@ -145,8 +182,9 @@ class Pairing:
         await self.agree()
         await self.relay.expect(PairArmed)
         await self.fiber.expect(LightArm)
-        if self.ready.session not in self._light:
-            raise Broken("it is armed, and has not agreed with its peer")
+        session = self.ready.session
+        why = "it is armed, and has not agreed with its peer"
+        await self.wait(lambda: session in self._light or None, why, self.deadlines.reaction_s)
 
     async def agree(self) -> None:
         """The peer hears of the session, too."""
@@ -159,16 +197,35 @@ class Pairing:
             change: Of what the node is told; its peer is told the truth.
             signed: Whether what is changed is signed anew.
         """
-        said = await measure(
-            self.fiber, self.ready, self._light[self.ready.session], self.user.plan, self._key
-        )
+        said = await self._measured()
+        told = change(list(said))
+        await self._announce(self.signed(told) if signed and told != said else told)
+
+    async def lie(self, change: Change, *, signed: bool) -> None:
+        """Announce a session to both, to the node up to the first message that is not true.
+
+        As in `altering.then_nothing`, the node is told nothing behind what it must refuse.
+        """
+        said = await self._measured()
+        told = change(list(said))
+        pairs = zip(told, said, strict=False)
+        n_true = next((n for n, (lie, truth) in enumerate(pairs) if lie != truth), len(said))
+        await self._announce((self.signed(told) if signed else told)[: n_true + 1])
+
+    async def _measured(self) -> list[Told]:
+        light = self._light[self.ready.session]
+        said = await measure(self.fiber, self.ready, light, self.user.plan, self._key)
         for message in said:
             await self._to_user(message)
-        told = change(list(said))
-        if signed and told != said:
-            told = sign(told, self.ready, self._key)
+        return said
+
+    async def _announce(self, told: list[Told]) -> None:
         for message in told:
             await self.relay.tell(message, HANDLE)
+
+    def signed(self, told: list[Told]) -> list[Told]:
+        """The same, signed as the relay of the session at hand signs."""
+        return sign(told, self.ready, self._key)
 
     async def block(self, **changes: object) -> None:
         """A block up to the close of its announcements."""
@@ -177,100 +234,19 @@ class Pairing:
 
     async def tell(self, message: Message, stream: int | None = None) -> None:
         """Say something as the peer that a sound one would not; on the block's stream."""
-        block = self.user.core.block
-        number = block.number if block is not None else self.user.records.next_block()
-        await self.link.tell(message, number if stream is None else stream)
-
-    async def expect(self, kind: type[M], within_s: float | None = None, *, n: int = 1) -> M:
-        """The n-th message of a kind that the node says to its peer once both are there.
-
-        Raises:
-            Broken: It does not say it in time.
-        """
-
-        def found() -> M | None:
-            of_kind = [message for message, _ in self._news if isinstance(message, kind)]
-            return of_kind[n - 1] if len(of_kind) >= n else None
-
-        return await self._wait(found, f"no {kind.__name__}", within_s)
-
-    @property
-    def _news(self) -> list[tuple[Message, Frame]]:
-        return self.heard[self._n_old :]
-
-    def frames(self, kind: type[Message]) -> list[Frame]:
-        """Frames of a kind that the node has sent to its peer."""
-        return [frame for message, frame in self._news if isinstance(message, kind)]
-
-    async def silent(self, *kinds: type[Message]) -> None:
-        """Nothing of these kinds comes for a while.
-
-        Raises:
-            Broken: It came, now or before.
-        """
-        with trio.move_on_after(self._deadlines.quiet_s):
-            while not any(isinstance(message, kinds) for message, _ in self._news):
-                await self._changed.park()
-            names = " or ".join(kind.__name__ for kind in kinds)
-            raise Broken(f"it says {names}")
-
-    async def silent_until_next(self, *kinds: type[Message]) -> None:
-        """Nothing of these kinds comes until the node asks for another session.
-
-        Raises:
-            Broken: It came.
-        """
-        await self.asked()
-        await self.silent(*kinds)
+        await self.link.tell(message, self.number if stream is None else stream)
 
     async def settled(self) -> None:
-        """Wait until the peer has answered everything that has come."""
-        await trio.sleep(self._deadlines.quiet_s / 4)
+        """Wait until the peer has answered everything that has come.
 
-    async def gone(self) -> None:
-        """Wait until the connection that was dropped has ended here, too."""
-        while not self._ended:
-            await self._changed.park()
-
-    def keep_to_itself(self, *kinds: type[Message]) -> None:
-        """The peer does not hear these: the case has asked for them in its name."""
-        self._unheard = kinds
-
-    async def refused(self, *codes: int) -> Ending:
-        """The node refuses what its peer said, and closes."""
-        await self._wait(lambda: self._ended or None, "not refused: still open", None)
-        if self._refusal is None:
-            return Ending(Close.NO_ERROR, "the link was closed without a word")
-        if codes and self._refusal not in codes:
-            allowed = " or ".join(f"{code:#06x}" for code in codes)
-            return Ending(Close.WRONG_CODE, f"Error {self._refusal:#06x}; expected {allowed}")
-        return Ending(Close.CLEAN, f"Error {self._refusal:#06x} and close")
-
-    async def open_still(self) -> None:
-        """The link to the peer stays for a while.
-
-        Raises:
-            Broken: The node closes it.
+        A quiet window, as every test from outside must have one: nothing that the node says tells
+        that it will say no more. Too short a window can only make a sound node fail.
         """
-        with trio.move_on_after(self._deadlines.quiet_s):
-            while not self._ended:
-                await self._changed.park()
-            raise Broken("it closes the link to its peer")
+        await trio.sleep(self.deadlines.quiet_s / 4)
 
-    async def _wait(
-        self, found: Callable[[], M | bool | None], why: str, within_s: float | None
-    ) -> M:
-        limit_s = self._deadlines.light_s if within_s is None else within_s
-        with trio.move_on_after(limit_s):
-            while True:
-                value = found()
-                if value is not None:
-                    return value  # type: ignore[return-value]  # what `found` gives
-                if self._ended:
-                    told = "" if self._refusal is None else f" with code {self._refusal:#06x}"
-                    raise Broken(f"{why}; it closes the link to its peer{told}")
-                await self._changed.park()
-        raise Broken(f"{why} within {limit_s:g} s")
+    def keep_from_peer(self, *kinds: type[Message]) -> None:
+        """From now on the peer does not hear these: the case deals with them in its name."""
+        self._unheard = kinds
 
     async def _listen(self, link: Peer) -> None:
         while True:
@@ -279,11 +255,11 @@ class Pairing:
                 break
             message = decode(frame)
             if isinstance(message, Error):
-                self._refusal = message.code
-                self._changed.unpark_all()
+                self.refusal = message.code
+                self.changed.unpark_all()
                 continue
             self.heard.append((message, frame))
-            self._changed.unpark_all()
+            self.changed.unpark_all()
             if frame.stream == 0:
                 link.read(frame)
             if isinstance(message, self._unheard):
@@ -293,14 +269,16 @@ class Pairing:
             except MdiqkdError as error:
                 raise Broken(f"to a sound peer it says what is not legal: {error}") from None
             await self._perform(effects)
-        self._ended = True
-        self._changed.unpark_all()
+            self.changed.unpark_all()
+        self.ended = True
+        self.changed.unpark_all()
+
+    async def hear(self, message: Message) -> None:
+        """The peer hears something about the pair as if the node had said it."""
+        await self._perform(self.user.core.receive_peer(_frame(message, 0)))
 
     async def _to_user(self, message: Message) -> None:
-        body = encode(message)
-        head = HEADER.pack(len(body), message.TYPE, 1, 0, HANDLE, 0, 0)
-        effects = self.user.core.receive_relay(Frame(message.TYPE, HANDLE, 0, 0, head + body))
-        await self._perform(effects)
+        await self._perform(self.user.core.receive_relay(_frame(message, HANDLE)))
 
     async def _perform(self, effects: list[Effect]) -> None:
         records = self.user.records
@@ -313,7 +291,7 @@ class Pairing:
                         await self.link.tell(altered)
                 case Tell(message=PairRequest()):
                     self._asks = True
-                    self._changed.unpark_all()
+                    self.changed.unpark_all()
                 case Finished():
                     await self._perform(self.user.core.request())
                 case Arm(session=session, light=light):
@@ -342,24 +320,19 @@ class Pairing:
 
 
 @asynccontextmanager
-async def pairing(harness: "EndpointHarness") -> AsyncIterator[tuple[Pairing, trio.Nursery]]:
+async def pairing(harness: "EndpointHarness", alter: Alter = as_it_is) -> AsyncIterator[Pairing]:
     """A pairing with a peer that begins anew; its tasks end with the block."""
     user = harness.played_user()
     user.begin()
-    run = Pairing(harness, user)
     async with trio.open_nursery() as nursery:
-        await run.connect(nursery)
-        yield run, nursery
+        run = Pairing(harness, user, nursery, alter)
+        await run.connect()
+        yield run
         nursery.cancel_scope.cancel()
 
 
-def instead(kind: type[M], change: Callable[[M], Message | None]) -> Alter:
-    """Change every message of a kind; None leaves it out."""
-
-    def alter(message: Message) -> Sequence[Message]:
-        if not isinstance(message, kind):
-            return (message,)
-        changed = change(message)
-        return () if changed is None else (changed,)
-
-    return alter
+def _frame(message: Message, stream: int) -> Frame:
+    """A message as whoever does not look at numbers receives it."""
+    body = encode(message)
+    head = HEADER.pack(len(body), message.TYPE, 1, 0, stream, 0, 0)
+    return Frame(message.TYPE, stream, 0, 0, head + body)

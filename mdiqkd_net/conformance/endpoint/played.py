@@ -6,12 +6,14 @@ from dataclasses import replace
 import trio
 
 from mdiqkd_net.errors import KeyStoreError
+from mdiqkd_net.keys.records import KEY_SIZE_BITS
 from mdiqkd_net.protocol.commit import OFFERED, UNSETTLED, CommitRecord
 from mdiqkd_net.protocol.correspondence import Correspondence
 from mdiqkd_net.protocol.effects import Hold, Settle
 from mdiqkd_net.protocol.endpoint import Endpoint, PairPlan
-from mdiqkd_net.protocol.handout import Keys, OwnedRequest
+from mdiqkd_net.protocol.handout import OWNED_PARITY, Keys, OwnedRequest
 from mdiqkd_net.protocol.tags import Pads
+from mdiqkd_net.wire.messages import BlockKeys
 
 
 class MemoryRecords:
@@ -46,10 +48,13 @@ class MemoryRecords:
         before = self._records[effect.block_id]
         self._records[effect.block_id] = replace(before, phase=effect.phase, said=effect.said)
 
+    def offered(self) -> list[CommitRecord]:
+        """Of all blocks whose keys would be handed out, oldest first."""
+        return [r for r in self._records.values() if r.phase is OFFERED[r.role]]
+
     def offers(self, block_id: bytes) -> bool:
         """Whether keys of a block would be handed out."""
-        record = self._records.get(block_id)
-        return record is not None and record.phase is OFFERED[record.role]
+        return any(record.block_id == block_id for record in self.offered())
 
 
 class EmptyShelf:
@@ -76,13 +81,18 @@ class EmptyShelf:
 
 
 class PlayedUser:
-    """A core with its records and pads; `begin` is a process that starts."""
+    """A core with its records and pads; `begin` is a process that starts.
+
+    Attributes:
+        core, correspondence: Of the process at hand.
+    """
 
     def __init__(self, plan: PairPlan, pads: Pads, entropy: Callable[[int], bytes]) -> None:
         self.plan = plan
         self.pads = pads
         self.records = MemoryRecords()
         self._entropy = entropy
+        self._named: set[tuple[bytes, int]] = set()
         self.begin()
 
     def begin(self) -> None:
@@ -97,3 +107,19 @@ class PlayedUser:
             entropy=self._entropy,
             now_s=trio.current_time,
         )
+
+    @property
+    def parity(self) -> int:
+        """Of the numbers of the keys that this user owns."""
+        return OWNED_PARITY[self.core.role]
+
+    def unnamed_keys(self, n: int) -> list[BlockKeys]:
+        """Up to n keys that this user owns and has never been given here; no values."""
+        keys: list[BlockKeys] = []
+        for record in self.records.offered():
+            for number in range(self.parity, record.bits // KEY_SIZE_BITS, 2):
+                key = record.block_id, number
+                if len(keys) < n and key not in self._named:
+                    self._named.add(key)
+                    keys.append(BlockKeys(block_id=record.block_id, numbers=[number]))
+        return keys

@@ -5,6 +5,14 @@ from typing import Final
 import trio
 
 from mdiqkd_net.conformance.cases import Area, Broken, Close, Ending
+from mdiqkd_net.conformance.greetings import (
+    BAD_IDENTITY,
+    BAD_VERSION,
+    OTHER_VERSIONS,
+    WRONG_STATE,
+    check_introduction,
+    check_nonces,
+)
 from mdiqkd_net.conformance.headers import noise
 from mdiqkd_net.conformance.identity import of_old, without_certificate
 from mdiqkd_net.conformance.peer import Peer
@@ -12,35 +20,17 @@ from mdiqkd_net.conformance.relay.harness import SECOND_USER, RelayHarness
 from mdiqkd_net.protocol.handshake import PROTOCOL_VERSION
 from mdiqkd_net.wire.messages import Hello
 
-BAD_VERSION: Final = 0x0201
-BAD_IDENTITY: Final = 0x0202
-WRONG_STATE: Final = 0x0301
 AREA: Final = Area[RelayHarness]("CT-RL-H", "Hello", "L1")
 
 
 @AREA.case(1, "its Hello names the node of its certificate, the role relay, and version 1", "4.1")
 async def _(h: RelayHarness) -> None:
-    user = await h.user()
-    said = user.hello
-    assert said is not None  # noqa: S101  # `user` has it
-    if said.node != user.certified:
-        raise Broken(f"it says that it is {said.node!r}; its certificate says {user.certified!r}")
-    if said.role != "relay":
-        raise Broken(f"it says that it is a {said.role}")
-    if PROTOCOL_VERSION not in said.versions:
-        raise Broken(f"it offers the versions {said.versions}")
+    check_introduction(await h.user(), "relay")
 
 
 @AREA.case(2, "every Hello has a nonce of its own", "4.1")
 async def _(h: RelayHarness) -> None:
-    nonces = set()
-    for _ in range(4):
-        user = await h.user()
-        assert user.hello is not None  # noqa: S101  # `user` has it
-        nonces.add(user.hello.nonce)
-        await user.leave()
-    if len(nonces) < 4:
-        raise Broken(f"4 links, {len(nonces)} nonces")
+    await check_nonces(h.user)
 
 
 async def _unwelcome(
@@ -53,7 +43,7 @@ async def _unwelcome(
 
 @AREA.case(3, "a Hello without a version that it speaks is refused", "4.1")
 async def _(h: RelayHarness) -> Ending:
-    return await _unwelcome(h, BAD_VERSION, versions=[PROTOCOL_VERSION + 1, 99])
+    return await _unwelcome(h, BAD_VERSION, versions=OTHER_VERSIONS)
 
 
 @AREA.case(
@@ -146,14 +136,9 @@ async def _(h: RelayHarness) -> None:
     await second.quiet("it has taken the place of the first")
 
 
-def _heard(user: Peer) -> Hello:
-    assert user.hello is not None  # noqa: S101  # `h.user` has it
-    return user.hello
-
-
 @AREA.case(14, "its epoch stays while nobody breaks the protocol", "4.4")
 async def _(h: RelayHarness) -> None:
-    epochs = {_heard(await h.user()).epoch for _ in range(3)}
+    epochs = {(await h.user()).greeting.epoch for _ in range(3)}
     if len(epochs) > 1:
         raise Broken(f"3 links, {len(epochs)} epochs")
 
@@ -161,10 +146,10 @@ async def _(h: RelayHarness) -> None:
 @AREA.case(15, "after a user broke the protocol it has a new epoch for it", "4.5")
 async def _(h: RelayHarness) -> None:
     user = await h.user()
-    before = _heard(user).epoch
+    before = user.greeting.epoch
     await user.send(noise(h.rng))
     await user.refused()
-    if _heard(await h.user()).epoch == before:
+    if (await h.user()).greeting.epoch == before:
         raise Broken("it goes on with the epoch from before")
 
 
@@ -172,6 +157,6 @@ async def _(h: RelayHarness) -> None:
 async def _(h: RelayHarness) -> None:
     for _ in range(2):
         user = await h.taken_up(await h.user())
-        again = await h.back(user)
-        if _heard(again).seen != user.correspondence.epoch:
+        again = await h.taken_up(await h.back(user))  # or it may be overtaken by the next
+        if again.greeting.seen != user.correspondence.epoch:
             raise Broken("it names another epoch than that of the last link")

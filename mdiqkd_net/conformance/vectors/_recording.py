@@ -4,6 +4,7 @@ Cores, records and pads are those of the package; entropy, pads and light are fi
 everything is the same on every run. A user alone can be fed from a file in place of the others.
 """
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -112,7 +113,7 @@ class ListedPads:
         self.high_water, self._end = base, base + count
 
 
-class _Node:
+class _Node(ABC):
     """What users and relay have in common: links, and `Hello` as the first frame of each."""
 
     def __init__(self, name: str, role: RoleName, entropy: Entropy, post: Post) -> None:
@@ -157,11 +158,13 @@ class _Node:
     def _say(self, other: str, message: Message) -> None:
         self._post(self.name, other, self._links[other].seal(message.TYPE, encode(message)))
 
+    @abstractmethod
     def _linked(self, other: str, *, kept: bool) -> None:
-        raise NotImplementedError
+        """There is a connection; `kept` if both go on where the last one broke off."""
 
+    @abstractmethod
     def _heard(self, other: str, frame: Frame) -> None:
-        raise NotImplementedError
+        """A frame behind the greeting has come."""
 
 
 class RecordedUser(_Node):

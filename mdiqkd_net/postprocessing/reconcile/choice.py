@@ -66,10 +66,10 @@ FIGURES: Final[Mapping[str, Figures]] = MappingProxyType(
             one_way=False,
         ),
         "ldpc": Figures(
-            ((0.003, 1.19), (0.005, 1.168), (0.01, 1.14), (0.02, 1.118), (0.03, 1.114)),
+            ((0.003, 1.2), (0.005, 1.166), (0.01, 1.141), (0.02, 1.117), (0.03, 1.114)),
             fixed_bits=75.0,
             rounds=((1000, 5), (1 << 23, 6)),
-            bits_per_s=6e6,
+            bits_per_s=10e6,
             one_way=True,
         ),
     }

@@ -1,4 +1,4 @@
-"""Reconciliation by one syndrome from Alice, and a few of her bits where that is not enough."""
+"""Reconciliation by one syndrome from Alice, and more of it, or bits, where that is not enough."""
 
 import math
 import struct
@@ -9,12 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdiqkd_net.errors import LocalProtocolError, RemoteProtocolError
-from mdiqkd_net.postprocessing.leak import binary_entropy
 from mdiqkd_net.postprocessing.reconcile import _ldpc_kernels
 from mdiqkd_net.postprocessing.reconcile._lanes import N_LANES
 from mdiqkd_net.postprocessing.reconcile.arguments import check_arguments
-from mdiqkd_net.postprocessing.reconcile.ldpc_code import build
-from mdiqkd_net.postprocessing.reconcile.ldpc_decoder import Decoder, lay_out
+from mdiqkd_net.postprocessing.reconcile.ldpc_code import (
+    build,
+    complete,
+    rows_to_gain,
+    sent_parts,
+    split,
+)
+from mdiqkd_net.postprocessing.reconcile.ldpc_decoder import Decoder, Search, lay_out
+from mdiqkd_net.postprocessing.reconcile.ldpc_rate import judge, syndrome_bits
 from mdiqkd_net.secret import wipe
 
 FRAME_BITS: Final = 2**17
@@ -24,52 +30,37 @@ decode more slowly once they leave the cache."""
 COLUMNS: Final = 512
 """Columns of the base matrix that are aimed at."""
 
-
-QBER_MAX: Final = 0.15
-"""Above it the syndrome is that for this rate: no code was designed for more."""
-
-QBER_MIN: Final = 1e-4
-"""Below it the syndrome is that for this rate."""
-
 REQUESTS: Final = 20
 """Requests for bits; the last one asks for whole frames."""
 
-DISCLOSED_SHARE: Final = 0.01
-"""A request is for this share of the syndrome, in bits."""
+EXTENSIONS: Final = 6
+"""Requests to extend the syndromes."""
+
+SEARCHES: Final = 16
+"""Searches at most that wait for bits, of a megabyte each. The others begin anew."""
+
+DISCLOSED_SHARE: Final = 0.004
+DISCLOSED_PER_VIOLATED: Final = 0.05
+"""The first request for bits of a frame is for this share of its syndrome, and of the checks that
+do not hold."""
 
 GROWTH: Final = 1.35
 """By which each request is larger than the one before."""
 
 CHECKSUM_BITS: Final = 32
 
-# Syndrome bits over n h(QBER): what decodes without requests in most frames, by measurement.
-_MARGINS: Final = ((0.0, 1.20), (0.005, 1.145), (0.01, 1.125), (0.02, 1.11), (0.03, 1.112))
-
-
-def syndrome_bits(n_bits: int, qber: float) -> int:
-    """Length of the syndrome of a frame.
-
-    Args:
-        n_bits: Bits of the frame.
-        qber: Error rate that is expected.
-    """
-    # A few errors more than expected are common in short frames.
-    q = min(max(qber, QBER_MIN) + 3.0 / n_bits, QBER_MAX)
-    rates, margins = zip(*_MARGINS, strict=True)
-    share = float(np.interp(q, rates, margins)) * binary_entropy(q)
-    return min(math.ceil(n_bits * share), n_bits)
-
 
 class Ldpc:
     """One user's side of the reconciliation of one batch by an LDPC code.
 
-    Alice sends the syndromes of all frames and a checksum of each, Bob decodes. Where that fails,
-    he names the bits that he is least sure of, Alice discloses them, and he tries again (the idea
-    of blind reconciliation: Martinez-Mateo, Elkouss & Martin, Quantum Inf. Comput. 12, 791 (2012),
-    and Kiktenko et al., Phys. Rev. Applied 8, 044017 (2017)). The last of a bounded number of
-    requests is for whole frames, so the batch always ends. Requests name the same number of bits
-    for each frame. They and, at the end, the number of errors are all that Bob sends: functions of
-    the error pattern alone, never of his key. `docs/explanation/post-processing.md` tells more.
+    Alice sends the syndromes of all frames and a checksum of each. If they tell of many more errors
+    than expected, Bob asks for longer ones, of a code whose rows sum up to those of the first. Then
+    he decodes. Where that fails, he names the bits that he is least sure of, Alice discloses them,
+    and he goes on (the idea of blind reconciliation: Martinez-Mateo, Elkouss & Martin, Quantum Inf.
+    Comput. 12, 791 (2012), and Kiktenko et al., Phys. Rev. Applied 8, 044017 (2017)). The last of a
+    bounded number of requests is for whole frames, so the batch always ends. Requests and, at the
+    end, the number of errors are all that Bob sends: functions of the error pattern alone, never of
+    his key. `docs/explanation/post-processing.md` tells more.
 
     Payloads are exchanged in lockstep, so one of each pair is empty.
 
@@ -79,8 +70,9 @@ class Ldpc:
     Args:
         bits: Own sifted key, shape (n,), 0 or 1, n >= 1. It is copied.
         corrects: True for Bob, whose key becomes Alice's.
-        qber: Estimate that sets the length of the syndrome; the same on both sides. Above
-            `QBER_MAX`, which no key survives, the batch ends all the same, at a high leak.
+        qber: Estimate that sets the length of the first syndrome; the same on both sides. One that
+            is too low costs rounds, one that is too high leaks in proportion. Above
+            `ldpc_rate.QBER_MAX`, which no key survives, the batch ends all the same.
         seed: 32 public bytes; unused, for the code is fixed.
 
     Raises:
@@ -101,18 +93,18 @@ class Ldpc:
         self._n_checks = syndrome_bits(longest, qber)
         n_rows = -(-self._n_checks // size)
         self._code = build(n_columns, n_rows, size)
-        self._decoder = (
-            Decoder(self._code, self._n_checks, min(max(qber, QBER_MIN), QBER_MAX))
-            if corrects
-            else None
-        )
+        self._qber = qber
+        self._decoder: Decoder | None = None
         self._known = np.zeros(bits.size, np.bool_)
         self._errors = np.zeros(bits.size, np.uint8)
-        self._syndromes = np.zeros((0, 0), np.uint8)
+        self._differences = np.zeros((0, 0), np.uint8)
+        self._n_more = 0
         self._checksums: tuple[int, ...] = ()
+        self._searches: dict[int, Search] = {}
         self._open: list[int] = list(range(n_frames))
         self._asked = np.zeros(0, np.int64)
         self._requests = 0
+        self._extensions = 0
         self._started = self._done = False
         self._rounds = 0
         self._leak_bits = 0
@@ -163,7 +155,7 @@ class Ldpc:
         self._started = True
         if self._corrects:
             return b""
-        checks = np.array([self._syndrome(f) for f in range(self._n_frames)])
+        checks = self._syndromes().reshape(self._n_frames, -1)[:, : self._n_checks]
         sums = [self._checksum(f) for f in range(self._n_frames)]
         self._leak_bits += checks.size + CHECKSUM_BITS * self._n_frames
         return struct.pack(f"<{len(sums)}I", *sums) + np.packbits(checks).tobytes()
@@ -190,9 +182,11 @@ class Ldpc:
         else:
             if self._rounds == 0:
                 self._take_syndromes(payload)
+            elif self._n_more:
+                self._take_rows(payload)
             else:
                 self._take_bits(payload)
-            reply = self._decode()
+            reply = self._ask_rows() or self._decode()
         self._rounds += 1
         # The user who hears of no request, and the one who had none to make a round ago.
         self._done = reply is None or (self._corrects and not mine and not self._open)
@@ -205,13 +199,19 @@ class Ldpc:
     def _frame(self, f: int) -> slice:
         return slice(int(self._starts[f]), int(self._starts[f + 1]))
 
-    def _syndrome(self, f: int) -> NDArray[np.uint8]:
+    def _syndromes(self) -> NDArray[np.uint8]:
+        """Parities of the own frames for all checks of the code, shape (n_frames, M, Z)."""
         code = self._code
-        laid = lay_out(self._bits[self._frame(f)], 0, code)
-        out = np.empty(code.n_rows * code.size, np.int16)
-        _ldpc_kernels.syndrome(laid, code.row_start, code.column, code.shift, code.size, out)
-        wipe(laid)
-        return out[: self._n_checks].astype(np.uint8)
+        out = np.empty((self._n_frames, code.n_rows, code.size), np.uint8)
+        parities = np.empty(code.n_rows * code.size, np.int16)
+        for f, rows in enumerate(out):
+            laid = lay_out(self._bits[self._frame(f)], 0, code)
+            _ldpc_kernels.syndrome(
+                laid, code.row_start, code.column, code.shift, code.size, parities
+            )
+            rows[:] = parities.reshape(rows.shape)
+            wipe(laid)
+        return out
 
     def _checksum(self, f: int) -> int:
         frame = self._frame(f)
@@ -220,10 +220,10 @@ class Ldpc:
     def _take_syndromes(self, payload: bytes) -> None:
         n = self._n_frames
         n_checks = n * self._n_checks
-        if len(payload) != 4 * n + -(-n_checks // 8):
+        n_bytes = 4 * n + -(-n_checks // 8)
+        if len(payload) != n_bytes:
             raise RemoteProtocolError(
-                f"ldpc payload: found {len(payload)} bytes; "
-                f"allowed: {4 * n + -(-n_checks // 8)} for {n} frames"
+                f"ldpc payload: found {len(payload)} bytes; allowed: {n_bytes} for {n} frames"
             )
         checks = np.unpackbits(np.frombuffer(payload, np.uint8, offset=4 * n))
         if checks[n_checks:].any():
@@ -232,8 +232,47 @@ class Ldpc:
                 "allowed: zeros"
             )
         self._checksums = struct.unpack(f"<{n}I", payload[: 4 * n])
-        self._syndromes = checks[:n_checks].reshape(n, self._n_checks)
+        theirs = checks[:n_checks].reshape(n, self._n_checks)
+        self._differences = theirs ^ self._syndromes().reshape(n, -1)[:, : self._n_checks]
         self._leak_bits += n_checks + CHECKSUM_BITS * n
+
+    def _ask_rows(self) -> bytes | None:
+        """The request to extend the syndromes, if they are much too short for the errors."""
+        if self._known.any():  # too late: a search is under way
+            return None
+        longest = int(np.diff(self._starts).max())
+        missing, qber = judge(self._differences, self._code, longest, self._qber)
+        n_more = min(missing // self._code.size, rows_to_gain(self._code))
+        if n_more and self._extensions < EXTENSIONS:
+            self._n_more = n_more
+            return struct.pack("<II", 0, n_more)
+        self._decoder = Decoder(self._code, self._n_checks, qber)
+        return None
+
+    def _extend(self) -> NDArray[np.int64]:
+        """Go over to the longer code; parts of each row."""
+        self._code, parts = split(self._code, self._n_more)
+        self._n_checks += self._n_more * self._code.size
+        self._extensions += 1
+        self._n_more = 0
+        return parts
+
+    def _take_rows(self, payload: bytes) -> None:
+        n, size = self._n_frames, self._code.size
+        n_bits = n * self._n_more * size
+        if len(payload) != n_bits // 8:
+            raise RemoteProtocolError(
+                f"ldpc payload: found {len(payload)} bytes; allowed: {n_bits // 8} for {n} frames"
+            )
+        sums = np.zeros((n, self._code.n_rows * size), np.uint8)
+        sums[:, : self._n_checks] = self._differences
+        parts = self._extend()
+        theirs = np.unpackbits(np.frombuffer(payload, np.uint8)).reshape(n, -1, size)
+        rows = self._syndromes()
+        rows[:, sent_parts(parts)] ^= theirs
+        rows = complete(rows, sums.reshape(n, -1, size), parts)
+        self._differences = rows.reshape(n, -1)[:, : self._n_checks]
+        self._leak_bits += n_bits
 
     def _decode(self) -> bytes:
         """Try all open frames; the request for those that stay open, or the number of errors."""
@@ -243,62 +282,68 @@ class Ldpc:
         asked: list[NDArray[np.int64]] = []
         still: list[int] = []
         self._requests += 1
-        share = self._bits_asked()
         for f in self._open:
             frame = self._frame(f)
-            difference = self._syndromes[f] ^ self._syndrome(f)
             known = self._known[frame]
             if known.all():
                 continue
-            sure, errors = decoder.decode(difference, self._errors[frame], known)
-            if _crc(self._bits[frame] ^ errors) == self._checksums[f]:
-                self._errors[frame] = errors
+            search = self._searches.pop(f, None)
+            if search is None:
+                search = decoder.begin(self._differences[f], self._errors[frame], known)
+            found = decoder.go_on(search, known.size)
+            if _crc(self._bits[frame] ^ found.errors) == self._checksums[f]:
+                self._errors[frame] = found.errors
                 continue
             still.append(f)
             unknown = np.flatnonzero(~known)
-            count = min(share, unknown.size)
-            least = unknown[np.argpartition(sure[unknown], count - 1)[:count]]
+            count = min(self._bits_asked(int(found.violated[-1])), unknown.size)
+            least = unknown[np.argpartition(found.sure[unknown], count - 1)[:count]]
             asked.append(np.sort(least) + frame.start)
+            if len(self._searches) < SEARCHES:
+                self._searches[f] = search
         self._open = still
         self._asked = np.concatenate(asked) if asked else np.zeros(0, np.int64)
         n_found = 0 if still else self.n_corrected
         if 4 * self._asked.size < self._map_bytes:
-            return struct.pack("<I", n_found) + self._asked.astype("<u4").tobytes()
+            return struct.pack("<II", n_found, 0) + self._asked.astype("<u4").tobytes()
         wanted = np.zeros(self._bits.size, np.uint8)
         wanted[self._asked] = 1
-        return struct.pack("<I", n_found) + np.packbits(wanted).tobytes()
+        return struct.pack("<II", n_found, 0) + np.packbits(wanted).tobytes()
 
     @property
     def _map_bytes(self) -> int:
         """Length of a request that has one bit for each of the key, used where it is shorter."""
         return -(-self._bits.size // 8)
 
-    def _bits_asked(self) -> int:
+    def _bits_asked(self, n_violated: int) -> int:
         if self._requests >= REQUESTS:
             return int(np.diff(self._starts).max())
-        return math.ceil(DISCLOSED_SHARE * self._n_checks * GROWTH ** (self._requests - 1)) + 8
+        first = DISCLOSED_SHARE * self._n_checks + DISCLOSED_PER_VIOLATED * n_violated
+        return math.ceil(first * GROWTH ** (self._requests - 1)) + 8
 
     def _disclose(self, payload: bytes) -> bytes | None:
         """Answer a request; there is none any more if only a number comes."""
-        n_body = len(payload) - 4
+        n_body = len(payload) - 8
         if n_body < 0 or n_body > self._map_bytes or (n_body % 4 and n_body != self._map_bytes):
             raise RemoteProtocolError(
                 f"ldpc request: found {len(payload)} bytes; "
-                f"allowed: 4 and {self._map_bytes} or a smaller multiple of 4"
+                f"allowed: 8 and {self._map_bytes} or a smaller multiple of 4"
             )
-        n_found = struct.unpack_from("<I", payload)[0]
-        if n_found > (self._bits.size if len(payload) == 4 else 0):
+        n_found, n_more = struct.unpack_from("<II", payload)
+        if n_more:
+            return self._disclose_rows(n_found, n_more, n_body)
+        if n_found > (self._bits.size if n_body == 0 else 0):
             raise RemoteProtocolError(
                 f"ldpc request: found {n_found} errors; "
                 f"allowed: at most {self._bits.size}, and 0 before the end"
             )
-        if len(payload) == 4:
+        if n_body == 0:
             self._n_told = n_found
             return None
         if n_body == self._map_bytes:
-            asked = np.flatnonzero(np.unpackbits(np.frombuffer(payload, np.uint8, offset=4)))
+            asked = np.flatnonzero(np.unpackbits(np.frombuffer(payload, np.uint8, offset=8)))
         else:
-            asked = np.frombuffer(payload, "<u4", offset=4).astype(np.int64)
+            asked = np.frombuffer(payload, "<u4", offset=8).astype(np.int64)
         if not asked.size or asked[-1] >= self._bits.size or (np.diff(asked) <= 0).any():
             raise RemoteProtocolError(
                 f"ldpc request: found positions up to {asked.max(initial=-1)}; "
@@ -313,6 +358,20 @@ class Ldpc:
         self._leak_bits += asked.size
         return np.packbits(self._bits[asked]).tobytes()
 
+    def _disclose_rows(self, n_found: int, n_more: int, n_body: int) -> bytes:
+        most = 0 if self._known.any() else rows_to_gain(self._code)
+        if n_found or n_body or n_more > most or self._extensions == EXTENSIONS:
+            raise RemoteProtocolError(
+                f"ldpc request: found {n_more} rows, number {self._extensions + 1}, with {n_found} "
+                f"errors and {n_body} bytes; allowed: up to {most} alone, {EXTENSIONS} times, "
+                "before any bits"
+            )
+        self._n_more = n_more
+        sent = sent_parts(self._extend())
+        rows = self._syndromes()[:, sent]
+        self._leak_bits += rows.size
+        return np.packbits(rows).tobytes()
+
     def _take_bits(self, payload: bytes) -> None:
         n_asked = self._asked.size
         if len(payload) != -(-n_asked // 8):
@@ -326,6 +385,10 @@ class Ldpc:
             )
         self._known[self._asked] = True
         self._errors[self._asked] = told[:n_asked] ^ self._bits[self._asked]
+        for f, search in self._searches.items():
+            frame = self._frame(f)
+            new = self._asked[slice(*np.searchsorted(self._asked, (frame.start, frame.stop)))]
+            search.learn(new - frame.start, self._errors[new])
         self._leak_bits += n_asked
 
 

@@ -26,6 +26,10 @@ from mdiqkd_net.postprocessing.reconcile.ldpc_degrees import DEGREES, degree_sha
 SEED: Final = b"mdiqkd-net ldpc 1"
 SHIFT_TRIALS: Final = 512
 
+SURE_DEGREE: Final = 5
+"""The last row, of which a part only may be disclosed, has no columns of a lower degree: a bit of
+two checks, one of which is not there, is as good as lost."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Code:
@@ -33,30 +37,22 @@ class Code:
 
     Attributes:
         size: Z, bits per column and checks per row.
+        n_columns: N, columns of the base matrix.
         row_start: Number of the first edge of each row, shape (M + 1,), int32.
         column: Column of each edge, rows one after the other, shape (E,), int32.
         shift: Its shift, 0 to Z - 1, shape (E,), int32.
-        turn: By how much more the column is turned in this row than in the row before this one
-            that has the column, in cyclic order of rows; shape (E,), int32.
-        rest: How far each column is turned between iterations, shape (N,), int32.
     """
 
     size: int
+    n_columns: int
     row_start: NDArray[np.int32]
     column: NDArray[np.int32]
     shift: NDArray[np.int32]
-    turn: NDArray[np.int32]
-    rest: NDArray[np.int32]
 
     @property
     def n_rows(self) -> int:
         """Rows of the base matrix."""
         return self.row_start.size - 1
-
-    @property
-    def n_columns(self) -> int:
-        """Columns of the base matrix."""
-        return self.rest.size
 
 
 class _Lots:
@@ -95,15 +91,62 @@ def build(n_columns: int, n_rows: int, size: int) -> Code:
         for row, shift in zip(rows, shifts, strict=True)
     )
     row, column, shift = np.array(edges, np.int32).T.copy()
-    turn = np.empty_like(shift)
-    rest = np.zeros(n_columns, np.int32)
-    rest[column] = shift  # the last row of a column writes last
-    at = rest.copy()
-    for edge, (c, s) in enumerate(zip(column, shift, strict=True)):
-        turn[edge] = (s - at[c]) % size
-        at[c] = s
     starts = np.searchsorted(row, np.arange(n_rows + 1)).astype(np.int32)
-    return Code(size, starts, column, shift, turn, rest)
+    return Code(size, n_columns, starts, column, shift)
+
+
+def rows_to_gain(code: Code) -> int:
+    """How many rows `split` can add: no part has fewer than two edges, and the last row stays."""
+    return (code.n_rows - 1) * (int(np.diff(code.row_start).min()) // 2 - 1)
+
+
+def split(code: Code, n_more: int) -> tuple[Code, NDArray[np.int64]]:
+    """A code with more checks, of which sums are the checks of a given one.
+
+    Rows are cut into parts of equal degrees up to one, as equally as may be; each column keeps its
+    edges. Whoever knows the syndrome needs `n_more` rows to know the longer one.
+
+    Args:
+        code: With the rows to cut.
+        n_more: Rows to add, 0 to `rows_to_gain`.
+
+    Returns:
+        The code, and the number of parts of each row of the given one; they follow each other.
+    """
+    cuts = np.arange(code.n_rows) * n_more // max(code.n_rows - 1, 1)
+    parts = 1 + np.diff(cuts, append=cuts[-1])
+    starts = np.cumsum(parts) - parts
+    old_row = np.repeat(np.arange(code.n_rows), np.diff(code.row_start))
+    rank = np.arange(code.column.size) - code.row_start[old_row]
+    row = starts[old_row] + rank % parts[old_row]
+    order = np.lexsort((code.column, row))
+    row_start = np.searchsorted(row[order], np.arange(parts.sum() + 1)).astype(np.int32)
+    column, shift = code.column[order], code.shift[order]
+    return Code(code.size, code.n_columns, row_start, column, shift), parts
+
+
+def sent_parts(parts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which rows of a code by `split` are to be sent: all but the last part of each row."""
+    sent = np.ones(int(parts.sum()), np.bool_)
+    sent[np.cumsum(parts) - 1] = False
+    return sent
+
+
+def complete(
+    rows: NDArray[np.uint8], sums: NDArray[np.uint8], parts: NDArray[np.int64]
+) -> NDArray[np.uint8]:
+    """Checks of a code by `split`, from the parts that were sent and the sums of all parts.
+
+    Args:
+        rows: Of the longer code, shape (n_frames, parts.sum(), Z); what was not sent is not read.
+        sums: Of the given code, shape (n_frames, parts.size, Z).
+        parts: Of each row.
+    """
+    out = rows.copy()
+    last = np.cumsum(parts) - 1
+    out[:, last] = 0
+    out[:, last] = sums ^ np.bitwise_xor.reduceat(out, last - parts + 1, axis=1)
+    return out
 
 
 def _column_degrees(n_columns: int, n_rows: int) -> list[int]:
@@ -123,8 +166,9 @@ def _grow(degrees: Sequence[int], n_rows: int, lots: _Lots) -> list[list[int]]:
     rows_of: list[list[int]] = []
     for column, degree in enumerate(degrees):
         rows: list[int] = []
+        allowed = n_rows - 1 if degree < SURE_DEGREE < n_rows else n_rows
         for _ in range(degree):
-            candidates = _farthest(matrix, rows)
+            candidates = _farthest(matrix[:, :allowed], rows)
             least = load[candidates].min()
             best = candidates[load[candidates] == least]
             row = int(best[lots.below(best.size)])

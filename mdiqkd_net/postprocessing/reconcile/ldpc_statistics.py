@@ -1,13 +1,15 @@
-"""How often `ldpc` decodes at once, asks for bits, or fails: one row per error rate.
+"""How often `ldpc` decodes at once, asks for more, or fails: one row per error rate.
 
-`python -m mdiqkd_net.postprocessing.reconcile.ldpc_statistics --frames 2000 0.02 0.05` reconciles
-single frames, each with errors of its own, and prints what became of them.
+`python -m mdiqkd_net.postprocessing.reconcile.ldpc_statistics 0.02 0.05 --frames 2000` reconciles
+single frames, each with errors of its own, and prints what became of them. With `--told 0.5 1 2`
+there is a row for users who are told half, all and twice of the true rate.
 """
 
 import argparse
 import sys
 import time
 from collections.abc import Sequence
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -22,8 +24,8 @@ class Statistics(NamedTuple):
 
     Attributes:
         frames: That were tried.
-        at_once: That needed no bits beyond their syndrome.
-        requests: Requests for bits, of all frames together.
+        at_once: That needed nothing beyond their syndrome.
+        requests: Requests for checks or bits, of all frames together.
         most_requests: Of one frame.
         wrong: That were not equal at the end: the syndrome and the checksum fit another key.
         f: Leak over the Shannon limit of the errors that were there.
@@ -96,13 +98,16 @@ def main(argv: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("qber", type=float, nargs="+")
     parser.add_argument("--frames", type=int, default=200)
-    parser.add_argument("--hint", type=float, help="what the users are told (the truth)")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--told", type=float, nargs="+", default=[1.0], help="hint of the users over the truth"
+    )
     args = parser.parse_args(argv)
-    for qber in args.qber:
-        found = try_frames(qber, args.frames, seed=args.seed, hint=args.hint)
+    for qber, told in product(args.qber, args.told):
+        found = try_frames(qber, args.frames, seed=args.seed, hint=told * qber)
         sys.stdout.write(
-            f"{qber:g}: f = {found.f:.4f}, {found.at_once} of {found.frames} frames at once, "
+            f"{qber:g}: {f'told {told:g} of it, ' if told != 1.0 else ''}"
+            f"f = {found.f:.4f}, {found.at_once} of {found.frames} frames at once, "
             f"{found.requests} requests, at most {found.most_requests} for a frame, "
             f"{found.wrong} wrong, "
             f"{found.frames * FRAME_BITS / found.cpu_s / 1e6:.1f} Mbit/s\n"

@@ -1,18 +1,24 @@
-"""Endpoints with one defect each towards their peer, or towards a relay that lies.
-
-The harness plays its peer with the same core, so a defect is a subclass that the node alone uses.
-"""
+"""Coordinators with one defect each towards their peer, or towards a relay that lies."""
 
 from dataclasses import replace
 from types import SimpleNamespace
 
+from conformance.broken.users import BrokenUser, ids
+
+from mdiqkd_net.errors import RemoteProtocolError, WireError
+from mdiqkd_net.keys import pads
+from mdiqkd_net.params import Setting, Source
+from mdiqkd_net.protocol import endpoint as core
 from mdiqkd_net.protocol import stages
 from mdiqkd_net.protocol.committing import _SAYS, Commits
-from mdiqkd_net.protocol.effects import Say, Settle
+from mdiqkd_net.protocol.credit import Unread
+from mdiqkd_net.protocol.effects import Say, Settle, Tell
 from mdiqkd_net.protocol.endpoint import Endpoint
+from mdiqkd_net.protocol.numbering import BlockNumbers
 from mdiqkd_net.protocol.states import State
+from mdiqkd_net.runtime import pair as runtime_pair
 from mdiqkd_net.wire.codec import decode, encode
-from mdiqkd_net.wire.messages import AnnouncementsClosed, BlockAborted, Gate, PadLease
+from mdiqkd_net.wire.messages import AnnouncementsClosed, BlockAborted, Gate, PadLease, PairArmed
 
 
 class Hasty(Endpoint):
@@ -52,7 +58,7 @@ class Unverifying(Endpoint):
         return effects
 
 
-class _TaglessCommits(Commits):
+class TaglessCommits(Commits):
     def _step(self, record, move, message):
         answer = None
         if move.says in _SAYS:
@@ -62,9 +68,10 @@ class _TaglessCommits(Commits):
         return effects if answer is None else [*effects, Say(answer)]
 
 
-class _ForgetfulCommits(Commits):
+class ForgetfulCommits(Commits):
     def _repeat(self, record, move):
-        return super()._repeat(replace(record, said=b""), move)
+        effects = super()._repeat(replace(record, said=b""), move)
+        return [effect for effect in effects if not isinstance(effect, Settle)]
 
 
 def with_commits(commits):
@@ -74,6 +81,35 @@ def with_commits(commits):
             self._commits = commits(self.users, self.role, parts["pads"], parts["records"])
 
     return Changed
+
+
+class Lenient(Endpoint):
+    """Passes over what its peer must not say."""
+
+    def receive_peer(self, frame):
+        try:
+            return super().receive_peer(frame)
+        except RemoteProtocolError:
+            if frame.stream:
+                self._sequencer.accept(frame)
+            return []
+
+
+class Credulous(Endpoint):
+    """Passes over what a relay must not say."""
+
+    def receive_relay(self, frame):
+        try:
+            return super().receive_relay(frame)
+        except (RemoteProtocolError, WireError):
+            return []
+
+
+class ArmsAtOnce(Endpoint):
+    """Says that it is armed as soon as it hears of a session."""
+
+    def _ready(self, ready, stream):
+        return [*super()._ready(ready, stream), Tell(PairArmed(session=ready.session), stream)]
 
 
 class TakesAnyLease(Endpoint):
@@ -96,16 +132,76 @@ class Stubborn(Endpoint):
         return super().receive_peer(frame)
 
 
-def ids(prefix, *numbers):
-    return frozenset(f"CT-EP-{prefix}-{number:02}" for number in numbers)
+real_peer_source = stages.peer_source
+SOME_SOURCE = Source(
+    x=Setting(intensity=0.1, probability=0.3),
+    y=Setting(intensity=0.3, probability=0.2),
+    z=Setting(intensity=0.5, probability=0.4),
+)
+
+
+def any_source(settings):
+    try:
+        return real_peer_source(settings)
+    except RemoteProtocolError:
+        return SOME_SOURCE
+
+
+class NoCredit(Unread):
+    """Lets a relay send what it likes."""
+
+    def came(self, frame):
+        pass
 
 
 COORDINATORS = {
-    "reveals its settings before the gate": (Hasty, ids("G", 1, 3, 4, 5, 6)),
-    "takes any digest for its own": (Trusting, ids("G", 3)),
-    "does not check what a relay signs": (Unverifying, ids("R", 4, 9)),
-    "takes a vote whatever its tag": (with_commits(_TaglessCommits), ids("C", 3, 4, 10)),
-    "tags its decision anew each time": (with_commits(_ForgetfulCommits), ids("C", 5, 6, 9)),
-    "takes a lease that it has not asked for": (TakesAnyLease, ids("P", 1)),
-    "goes on with a block that was given up": (Stubborn, ids("C", 7)),
+    "reveals its settings before the gate": BrokenUser(
+        ids("G", 1, 3, 4, 5, 6), ids("G", 2), endpoint=Hasty
+    ),
+    "takes any digest for its own": BrokenUser(
+        ids("G", 3), ids("G", 1, 2, 4, 5, 6), endpoint=Trusting
+    ),
+    "does not check what a relay signs": BrokenUser(
+        ids("R", 4, 9), ids("R", *range(1, 4), *range(5, 9), *range(10, 15)), endpoint=Unverifying
+    ),
+    "passes over what a relay must not say": BrokenUser(
+        ids("R", *range(1, 12), 13, 14), ids("R", 12), endpoint=Credulous
+    ),
+    "passes over what its peer must not say": BrokenUser(
+        ids("B", *range(1, 18), 21, 22, 23, 24, 25) | ids("C", 12) | ids("P", 1, 3) | ids("S", 6),
+        ids("B", 19, 20, 26) | ids("P", 2) | ids("S", 1, 2),
+        endpoint=Lenient,
+    ),
+    "takes more announcements than it has granted": BrokenUser(
+        ids("R", 15), ids("R", 1, 2), patches={(runtime_pair, "Unread"): NoCredit}
+    ),
+    "takes a vote whatever its tag": BrokenUser(
+        ids("C", 3, 4, 10, 14), ids("C", 1), endpoint=with_commits(TaglessCommits)
+    ),
+    "tags its decision anew each time": BrokenUser(
+        ids("C", 5, 6, 9), ids("C", 2), endpoint=with_commits(ForgetfulCommits)
+    ),
+    "takes a lease that it has not asked for": BrokenUser(
+        ids("P", 1), ids("P", 2, 3), endpoint=TakesAnyLease
+    ),
+    "takes a lease of pads that it has used": BrokenUser(
+        ids("P", 4), ids("S", 1), patches={(pads, "check_lease"): lambda *_: None}
+    ),
+    "goes on with a block that was given up": BrokenUser(
+        ids("C", 7), ids("C", 1, 8), endpoint=Stubborn
+    ),
+    "never tires of failed tags": BrokenUser(
+        ids("C", 14), ids("C", 3), patches={(core, "MAX_TAG_FAILURES"): 10**9}
+    ),
+    "believes any source": BrokenUser(
+        ids("B", 12, 22, 23, 24, 25),
+        ids("B", 10, 11),
+        patches={(stages, "peer_source"): any_source},
+    ),
+    "is armed before it has agreed": BrokenUser(ids("B", 26), ids("B", 19), endpoint=ArmsAtOnce),
+    "does not hear how far its peer is": BrokenUser(
+        ids("S", 5, 6),
+        ids("S", 1, 2, 4),
+        patches={(BlockNumbers, "hear"): lambda *_: None},
+    ),
 }

@@ -4,7 +4,14 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from mdiqkd_net.postprocessing.reconcile.ldpc_code import build
+from mdiqkd_net.postprocessing.reconcile.ldpc_code import (
+    SURE_DEGREE,
+    build,
+    complete,
+    rows_to_gain,
+    sent_parts,
+    split,
+)
 from mdiqkd_net.postprocessing.reconcile.ldpc_degrees import DEGREES, TABLE, degree_shares
 
 
@@ -40,13 +47,51 @@ def test_columns_have_the_degrees_of_the_table_and_rows_share_them(n, m):
     assert np.ptp(np.diff(code.row_start)) <= 4
 
 
-def test_turns_lead_around_to_the_rest():
+def dense(code):
+    """The base matrix, with 1 + shift where there is an edge."""
+    out = np.zeros((code.n_rows, code.n_columns), np.int64)
+    out[np.repeat(np.arange(code.n_rows), np.diff(code.row_start)), code.column] = 1 + code.shift
+    return out
+
+
+@pytest.mark.parametrize("n_more", [0, 1, 7, 23, 40, 200])
+def test_parts_of_split_rows_sum_up_to_them(n_more):
+    code = build(200, 24, 32)
+    longer, parts = split(code, n_more)
+    assert longer.n_rows == parts.sum() == 24 + n_more
+    assert parts[-1] == 1
+    assert np.ptp(parts[:-1]) <= 1
+    starts = np.cumsum(parts) - parts
+    assert np.array_equal(np.add.reduceat(dense(longer), starts), dense(code))
+    degrees = np.diff(longer.row_start)
+    assert degrees.min() >= 2
+    for first, n in zip(starts, parts, strict=True):
+        assert np.ptp(degrees[first : first + n]) <= 1
+
+
+def test_what_is_not_sent_follows_from_the_rest():
+    _, parts = split(build(60, 20, 64), 31)
+    rows = np.random.default_rng(1).integers(0, 2, (3, 51, 64), dtype=np.uint8)
+    sums = np.bitwise_xor.reduceat(rows, np.cumsum(parts) - parts, axis=1)
+    sent = sent_parts(parts)
+    assert sent.sum() == 31
+    seen = rows.copy()
+    seen[:, ~sent] ^= 1
+    assert np.array_equal(complete(seen, sums, parts), rows)
+
+
+def test_as_many_rows_can_be_gained_as_leave_two_edges():
     code = build(60, 20, 64)
-    at = code.rest.astype(np.int64)
-    for c, shift, turn in zip(code.column, code.shift, code.turn, strict=True):
-        at[c] = (at[c] + turn) % code.size
-        assert at[c] == shift
-    assert np.array_equal(at, code.rest)
+    most = rows_to_gain(code)
+    longer, _ = split(code, most)
+    assert np.diff(longer.row_start).min() >= 2
+    assert rows_to_gain(build(4, 1, 32)) == 0
+
+
+def test_the_last_row_has_no_columns_of_few_edges():
+    code = build(512, 24, 256)
+    degrees = np.bincount(code.column, minlength=512)
+    assert degrees[code.column[code.row_start[-2] :]].min() >= SURE_DEGREE
 
 
 def test_both_users_build_the_same_code_on_any_platform():
@@ -54,10 +99,10 @@ def test_both_users_build_the_same_code_on_any_platform():
     code = build(100, 30, 64)
     build.cache_clear()
     again = build(100, 30, 64)
-    for name in ("row_start", "column", "shift", "turn", "rest"):
+    for name in ("row_start", "column", "shift"):
         assert np.array_equal(getattr(code, name), getattr(again, name))
     edges = np.concatenate([code.row_start, code.column, code.shift]).astype("<i4").tobytes()
-    assert hashlib.sha256(edges).hexdigest()[:16] == "4f6bf3c050625948"
+    assert hashlib.sha256(edges).hexdigest()[:16] == "e12263384c3ad41d"
 
 
 def test_shares_are_those_of_the_table_and_linear_between():

@@ -19,7 +19,7 @@ def test_frames_told_too_little_ask_and_frames_told_enough_do_not():
 
 
 def test_as_many_frames_succeed_at_once_as_in_the_documents():
-    """992 of 1000 at 5 %; the false-alarm probability is 1e-6."""
+    """992 of 1000 or more at 5 %; the false-alarm probability is 1e-6."""
     found = try_frames(0.05, 8, seed=2)
     assert binomtest(found.at_once, found.frames, 0.992, alternative="less").pvalue > 1e-6
 
@@ -36,3 +36,12 @@ def test_the_command_prints_a_row_for_each_rate(capsys):
     assert [row.split(":")[0] for row in rows] == ["0.06", "0.08"]
     for row in rows:
         assert re.search(r"f = 1\.1\d\d\d, 1 of 1 frames at once, 0 requests, .* 0 wrong, ", row)
+
+
+def test_the_command_tells_users_more_or_less_than_the_truth(capsys):
+    main(["0.05", "--frames", "1", "--told", "0.6", "1.6"])
+    less, more = capsys.readouterr().out.splitlines()
+    assert re.match(r"0\.05: told 0\.6 of it, f = 1\.[01]", less)
+    assert " 0 of 1 frames at once, " in less
+    assert more.startswith("0.05: told 1.6 of it, f = 1.5")
+    assert " 1 of 1 frames at once, 0 requests" in more
