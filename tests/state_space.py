@@ -1,5 +1,6 @@
 """Explicit-state search: every world that can be reached, and those from which no end can be."""
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -8,7 +9,7 @@ World = Any
 """One state of everything; may be in a set."""
 
 
-class StateSpace:
+class StateSpace(ABC):
     """All worlds that can be reached from a first one; a model says how they follow each other."""
 
     def explore(self, start: World) -> None:
@@ -41,10 +42,10 @@ class StateSpace:
                     todo.append(world)
         return self.worlds - good
 
+    @abstractmethod
     def _progress(self, world: World) -> Iterable[World]:
         """What comes of a world by itself."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _events(self, world: World) -> Iterable[World]:
         """What else may come of it: faults, and what programs do."""
-        raise NotImplementedError

@@ -359,6 +359,7 @@ class Endpoint:
         )
         if block is not None and has_stream and frame.stream == block.number:
             effects = self._settled(block.receive_peer(frame, message))
+            # A tag that fails ends the block, so that it is counted once.
             return [*self._count_failed_tags(block.tag_failures), *effects]
         if isinstance(message, BlockAborted):
             if self._waiting is not None and self._waiting[0].stream == frame.stream:

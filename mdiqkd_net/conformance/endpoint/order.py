@@ -1,6 +1,6 @@
 """Order and contents of a block's stages, as a user must hold its peer to them (spec 6)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Final
 
@@ -56,14 +56,19 @@ async def _too_soon(h: EndpointHarness, message: Message) -> Ending:
         return await p.refused(WRONG_STATE)
 
 
-for _number, _message in enumerate(_TOO_SOON, start=1):
-    AREA.add(
-        _number,
-        f"{type(_message).__name__} while announcements come in is refused",
-        ("6",),
-        partial(_too_soon, message=_message),
-        needs=[GREATER],
-    )
+def refuse_too_soon(area: Area[EndpointHarness], messages: Iterable[Message], role: str) -> None:
+    """The first cases of an area: what is not legal while announcements come in."""
+    for number, message in enumerate(messages, start=1):
+        area.add(
+            number,
+            f"{type(message).__name__} while announcements come in is refused",
+            ("6",),
+            partial(_too_soon, message=message),
+            needs=[role],
+        )
+
+
+refuse_too_soon(AREA, _TOO_SOON, GREATER)
 
 
 async def _answers_wrongly(

@@ -9,8 +9,8 @@ import numpy as np
 
 from mdiqkd_net.conformance.cases import Area, Broken, Ending, Skipped
 from mdiqkd_net.conformance.endpoint.altering import instead, spoiled, then_nothing
-from mdiqkd_net.conformance.endpoint.gate import SHORT
 from mdiqkd_net.conformance.endpoint.harness import LESSER, EndpointHarness
+from mdiqkd_net.conformance.endpoint.order import refuse_too_soon
 from mdiqkd_net.conformance.endpoint.pairing import pairing
 from mdiqkd_net.params import Setting, Source
 from mdiqkd_net.protocol.light import source_settings
@@ -60,21 +60,7 @@ _TOO_SOON: Final[tuple[Message, ...]] = (
 )
 
 
-async def _too_soon(h: EndpointHarness, message: Message) -> Ending:
-    async with pairing(h) as p:
-        await p.open(**SHORT)
-        await p.tell(message)
-        return await p.refused(WRONG_STATE)
-
-
-for _number, _message in enumerate(_TOO_SOON, start=1):
-    AREA.add(
-        _number,
-        f"{type(_message).__name__} while announcements come in is refused",
-        ("6",),
-        partial(_too_soon, message=_message),
-        needs=[LESSER],
-    )
+refuse_too_soon(AREA, _TOO_SOON, LESSER)
 
 
 async def _refuses(h: EndpointHarness, kind: type[Any], change: Callable[[Any], Any]) -> Ending:
