@@ -171,7 +171,7 @@ class PadFile:
         self._readable = self._granted if leased else self._n_pads
 
     @classmethod
-    def open(cls, path: Path, owner: str, peer: str, *, leased: bool = False) -> Self:
+    def open(cls, path: Path, owner: str, peer: str, *, leased: bool = True) -> Self:
         """Lock a file and check that it belongs to `owner`, for messages to and from `peer`.
 
         A lease that an earlier process had is abandoned.
@@ -180,7 +180,8 @@ class PadFile:
             path: The file.
             owner: Whose file it is.
             peer: The other user.
-            leased: Give and accept pads within leases only.
+            leased: Give and accept pads within leases only; without, nothing but this file keeps
+                a pad from being used twice, so no node opens it that way.
 
         Raises:
             KeyStoreError: If the file is missing, damaged, in use, open to others, or not theirs.

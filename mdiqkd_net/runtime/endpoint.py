@@ -169,7 +169,7 @@ class EndpointNode:
             relay = RelayLink(self._pairs, self._world.entropy, self._telemetry.emit)
             for peer in config.peers:
                 pads = stack.enter_context(
-                    PadFile.open(self._base / peer.pads, config.node, peer.node, leased=True)
+                    PadFile.open(self._base / peer.pads, config.node, peer.node)
                 )
                 if pads.high_water == 0:  # new ones: nobody could check what was said under others
                     await self._world.in_thread(store.forget_words, peer.node)

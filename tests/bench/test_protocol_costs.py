@@ -96,7 +96,7 @@ def test_the_journal_of_a_block_costs_little_more_than_its_syncs(tmp_path):
     create_pads(tmp_path, "alice", "bob", 256)
     with (
         KeyStore.open(tmp_path / "alice.sqlite") as store,
-        PadFile.open(tmp_path / "alice--bob.alice.pads", "alice", "bob", leased=True) as pads,
+        PadFile.open(tmp_path / "alice--bob.alice.pads", "alice", "bob") as pads,
     ):
         pads.grant(2 * N_BLOCKS + 10)
         took_s, plain_s = [], []

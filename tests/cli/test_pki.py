@@ -46,8 +46,8 @@ def test_new_network_makes_everything_and_says_what(tmp_path, run):
         private = path.suffix != ".pem"
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == (0 if private else 0o044)
     with (
-        PadFile.open(directory / FILES[0], "alice", "bob") as alices,
-        PadFile.open(directory / FILES[1], "bob", "alice") as bobs,
+        PadFile.open(directory / FILES[0], "alice", "bob", leased=False) as alices,
+        PadFile.open(directory / FILES[1], "bob", "alice", leased=False) as bobs,
     ):
         index, pad = alices.take_send()
         assert bobs.take_receive(index) == pad
@@ -126,13 +126,13 @@ def test_new_pads_for_a_pair(tmp_path, run):
     code, _, err = run("new-pads", "carol", "dave", "--dir", tmp_path)
     assert code == 2
     assert "exists already" in err
-    with PadFile.open(made[0], "dave", "carol") as pads:
+    with PadFile.open(made[0], "dave", "carol", leased=False) as pads:
         assert pads.remaining_send == 32
 
 
 def test_show_says_what_is_there_and_what_to_mend(tmp_path, run):
     run("new-network", tmp_path, *NETWORK, "--pads", "16")
-    with PadFile.open(tmp_path / FILES[0], "alice", "bob") as alices:
+    with PadFile.open(tmp_path / FILES[0], "alice", "bob", leased=False) as alices:
         alices.take_send()
     code, out, err = run("show", tmp_path)
     assert (code, err) == (0, "")

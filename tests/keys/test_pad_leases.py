@@ -23,11 +23,11 @@ def files(tmp_path):
 
 
 def open_alice(files):
-    return PadFile.open(files[0], "alice", "bob", leased=True)
+    return PadFile.open(files[0], "alice", "bob")
 
 
 def open_bob(files):
-    return PadFile.open(files[1], "bob", "alice", leased=True)
+    return PadFile.open(files[1], "bob", "alice")
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ class FileEnds:
         self.names = {"sender": ("alice", "bob"), "receiver": ("bob", "alice")}
         self.open = {}
         for side in self.paths:
-            self.open[side] = PadFile.open(self.paths[side], *self.names[side], leased=True)
+            self.open[side] = PadFile.open(self.paths[side], *self.names[side])
             self.save(side)
 
     def grant(self):
@@ -83,7 +83,7 @@ class FileEnds:
 
     def restart(self, side):
         self.open[side].close()
-        self.open[side] = PadFile.open(self.paths[side], *self.names[side], leased=True)
+        self.open[side] = PadFile.open(self.paths[side], *self.names[side])
 
     def save(self, side):
         shutil.copyfile(self.paths[side], f"{self.paths[side]}.saved")
@@ -204,7 +204,7 @@ def test_a_burnt_pad_stays_burnt(files):
 
 
 def test_a_file_from_before_leases_has_granted_what_it_accepted(files):
-    with PadFile.open(files[1], "bob", "alice") as bobs:
+    with PadFile.open(files[1], "bob", "alice", leased=False) as bobs:
         bobs.take_receive(6)
     assert not any(files[1].read_bytes()[GRANT_OFFSETS[0] : PAGE_BYTES])
     with open_bob(files) as bobs:

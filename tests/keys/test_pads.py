@@ -25,13 +25,13 @@ def files(tmp_path):
 
 @pytest.fixture
 def bobs(files):
-    with PadFile.open(files[0], "bob", "alice") as opened:
+    with PadFile.open(files[0], "bob", "alice", leased=False) as opened:
         yield opened
 
 
 @pytest.fixture
 def alices(files):
-    with PadFile.open(files[1], "alice", "bob") as opened:
+    with PadFile.open(files[1], "alice", "bob", leased=False) as opened:
         yield opened
 
 
@@ -102,13 +102,13 @@ def test_no_history_of_restarts_hands_out_a_pad_twice(tmp_path, steps):
     for path in tmp_path.glob("*.pads"):
         path.unlink()
     path, _ = create_pads(tmp_path, "alice", "bob", n_pads=8)
-    opened = PadFile.open(path, "alice", "bob")
+    opened = PadFile.open(path, "alice", "bob", leased=False)
     sent, received, seen = [], set(), []
     try:
         for step in steps:
             if step == "reopen":
                 opened.close()
-                opened = PadFile.open(path, "alice", "bob")
+                opened = PadFile.open(path, "alice", "bob", leased=False)
             elif step == "send":
                 if len(sent) == 8:
                     with pytest.raises(KeyStoreError):
@@ -159,13 +159,13 @@ def test_death_between_burning_and_returning_loses_the_pad(files, monkeypatch, t
     def die(descriptor):
         raise Death
 
-    opened = PadFile.open(files[1], "alice", "bob")
+    opened = PadFile.open(files[1], "alice", "bob", leased=False)
     with monkeypatch.context() as dying:
         dying.setattr(os, "fsync", die)
         with pytest.raises(Death):
             opened.take_send() if take == "take_send" else opened.take_receive(0)
     opened.close()
-    with PadFile.open(files[1], "alice", "bob") as again:
+    with PadFile.open(files[1], "alice", "bob", leased=False) as again:
         if take == "take_send":
             assert again.take_send()[0] == 1
         else:
@@ -177,7 +177,7 @@ TAKER = """
 import os, sys
 from pathlib import Path
 from mdiqkd_net.keys.pads import PadFile
-opened = PadFile.open(Path(sys.argv[1]), "alice", "bob")
+opened = PadFile.open(Path(sys.argv[1]), "alice", "bob", leased=False)
 while True:
     index, pad = opened.take_send()
     os.write(1, f"{index} {pad.hex()}\\n".encode())
@@ -198,7 +198,7 @@ def test_a_killed_process_leaves_no_pad_to_use_again(tmp_path):
             assert pad not in seen.values()
             assert any(bytes.fromhex(pad.decode()))
             seen[int(index)] = pad
-    with PadFile.open(path, "alice", "bob") as opened:
+    with PadFile.open(path, "alice", "bob", leased=False) as opened:
         assert opened.take_send()[0] > max(seen)
 
 
@@ -206,7 +206,7 @@ def test_a_disk_error_burns_the_trust_in_the_file_not_the_secret(files, monkeypa
     def fail(descriptor):
         raise OSError(errno.EIO, "Input/output error")
 
-    with PadFile.open(files[1], "alice", "bob") as opened:
+    with PadFile.open(files[1], "alice", "bob", leased=False) as opened:
         with monkeypatch.context() as failing:
             failing.setattr(os, "fsync", fail)
             with pytest.raises(KeyStoreError, match=r"alice\.pads: .*Input/output error"):
@@ -214,12 +214,12 @@ def test_a_disk_error_burns_the_trust_in_the_file_not_the_secret(files, monkeypa
         for take in (opened.take_send, lambda: opened.take_receive(0), lambda: opened.send_keys):
             with pytest.raises(KeyStoreError, match="restart after mending the disk"):
                 take()
-    with PadFile.open(files[1], "alice", "bob") as opened:
+    with PadFile.open(files[1], "alice", "bob", leased=False) as opened:
         assert opened.take_send()[0] == 1
 
 
 def test_a_short_write_is_a_disk_error(files, monkeypatch):
-    with PadFile.open(files[1], "alice", "bob") as opened:
+    with PadFile.open(files[1], "alice", "bob", leased=False) as opened:
         monkeypatch.setattr(os, "pwrite", lambda descriptor, data, offset: 3)
         with pytest.raises(KeyStoreError, match="short write"):
             opened.take_send()
@@ -231,7 +231,7 @@ def test_pads_of_zeros_count_as_burnt(files):
         stream.write(bytes(PAD_BYTES))  # pad 2 that Alice sends
         stream.seek(PAGE + (8 + 4) * PAD_BYTES)
         stream.write(bytes(PAD_BYTES))  # pad 4 that she receives
-    with PadFile.open(files[1], "alice", "bob") as opened:
+    with PadFile.open(files[1], "alice", "bob", leased=False) as opened:
         assert (opened.remaining_send, opened.remaining_receive) == (5, 7)
         assert opened.take_send()[0] == 3
         with pytest.raises(AuthenticationError):
@@ -244,32 +244,32 @@ def test_a_pad_with_one_half_of_zeros_is_a_pad(files, half):
     with files[1].open("r+b") as stream:
         stream.seek(PAGE + half)
         stream.write(bytes(8))
-    with PadFile.open(files[1], "alice", "bob") as opened:
+    with PadFile.open(files[1], "alice", "bob", leased=False) as opened:
         assert opened.take_send()[0] == 0
 
 
 def test_only_one_process_may_use_a_file(files, alices):
     with pytest.raises(KeyStoreError, match="in use by another process"):
-        PadFile.open(files[1], "alice", "bob")
+        PadFile.open(files[1], "alice", "bob", leased=False)
     alices.close()
-    PadFile.open(files[1], "alice", "bob").close()
+    PadFile.open(files[1], "alice", "bob", leased=False).close()
 
 
 def test_the_wrong_owner_or_peer_is_told_whose_pads_these_are(files):
     for owner, peer in (("bob", "alice"), ("alice", "carol"), ("carol", "bob")):
         with pytest.raises(KeyStoreError, match=r"found the pads of 'alice' for 'bob'; allowed"):
-            PadFile.open(files[1], owner, peer)
+            PadFile.open(files[1], owner, peer, leased=False)
 
 
 def test_a_readable_file_is_refused(files):
     files[1].chmod(0o644)
     with pytest.raises(KeyStoreError, match="found mode 0644"):
-        PadFile.open(files[1], "alice", "bob")
+        PadFile.open(files[1], "alice", "bob", leased=False)
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(KeyStoreError, match=r"nothing\.pads: No such file"):
-        PadFile.open(tmp_path / "nothing.pads", "alice", "bob")
+        PadFile.open(tmp_path / "nothing.pads", "alice", "bob", leased=False)
     with pytest.raises(KeyStoreError, match=r"nothing\.pads: No such file"):
         pads.describe(tmp_path / "nothing.pads")
 
@@ -280,7 +280,7 @@ def test_a_file_system_without_locks_is_refused(files, monkeypatch):
 
     monkeypatch.setattr("fcntl.flock", unsupported)
     with pytest.raises(KeyStoreError, match="cannot be locked: No locks available"):
-        PadFile.open(files[1], "alice", "bob")
+        PadFile.open(files[1], "alice", "bob", leased=False)
 
 
 @pytest.mark.parametrize("offset", [0, 9, 13, 20, 40, 70, 110, 130, 200])
@@ -289,7 +289,7 @@ def test_a_damaged_header_is_refused(files, offset):
     data[offset] ^= 1
     files[1].write_bytes(data)
     with pytest.raises(KeyStoreError, match=r"no pad file|version|checksum"):
-        PadFile.open(files[1], "alice", "bob")
+        PadFile.open(files[1], "alice", "bob", leased=False)
 
 
 @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ def test_a_damaged_header_is_refused(files, offset):
 def test_a_truncated_file_is_refused(files, n_bytes, why):
     os.truncate(files[1], n_bytes)
     with pytest.raises(KeyStoreError, match=why):
-        PadFile.open(files[1], "alice", "bob")
+        PadFile.open(files[1], "alice", "bob", leased=False)
 
 
 def test_a_file_that_shrinks_while_it_is_read_is_refused(files, monkeypatch):
@@ -311,11 +311,11 @@ def test_a_file_that_shrinks_while_it_is_read_is_refused(files, monkeypatch):
 
     monkeypatch.setattr(pad_layout, "read_header", shrink)
     with pytest.raises(KeyStoreError, match="unexpected end of file"):
-        PadFile.open(files[1], "alice", "bob")
+        PadFile.open(files[1], "alice", "bob", leased=False)
 
 
 def test_a_closed_file_gives_nothing(files):
-    opened = PadFile.open(files[1], "alice", "bob")
+    opened = PadFile.open(files[1], "alice", "bob", leased=False)
     send, _ = opened.send_keys
     opened.close()
     opened.close()
@@ -339,7 +339,7 @@ def test_reprs_show_no_secrets(files, alices):
 @pytest.mark.parametrize("owner", [0, 1])
 def test_describe_agrees_with_the_open_file(files, owner):
     names = ["bob", "alice"]
-    with PadFile.open(files[owner], names[owner], names[1 - owner]) as opened:
+    with PadFile.open(files[owner], names[owner], names[1 - owner], leased=False) as opened:
         opened.take_send()
         opened.take_send()
         opened.take_receive(6)
@@ -392,4 +392,4 @@ def test_a_header_that_names_no_pair_is_refused(files, users, why):
     with pytest.raises(KeyStoreError, match=why):
         pads.describe(path)
     with pytest.raises(KeyStoreError, match=why):
-        PadFile.open(path, "alice", "bob")
+        PadFile.open(path, "alice", "bob", leased=False)

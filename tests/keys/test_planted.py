@@ -54,7 +54,7 @@ from mdiqkd_net.protocol.tags import Transcript
 from mdiqkd_net.wire.frames import Sequencer
 
 keep = sys.argv[3] == "keep"
-with PadFile.open(Path(sys.argv[2]), "alice", "bob") as pads:
+with PadFile.open(Path(sys.argv[2]), "alice", "bob", leased=False) as pads:
     transcript = Transcript()
     transcript.add_sent(Sequencer().seal(0x8301, b"a message"))
     if keep:

@@ -171,7 +171,7 @@ async def test_a_stranger_with_a_good_certificate_disturbs_nobody(site, nursery,
 async def test_a_pair_that_has_failed_holds_up_nobody(site):
     with KeyStore.open(site.base / "alice.sqlite") as store:
         peer = site.users["alice"].peers[0]
-        with PadFile.open(Path(peer.pads), "alice", "bob", leased=True) as pads:
+        with PadFile.open(Path(peer.pads), "alice", "bob") as pads:
             relay = RelayLink({}, secrets.token_bytes, lambda *_args, **_fields: None)
             pair = Pair(
                 config=site.users["alice"],

@@ -124,7 +124,7 @@ class EndpointHarness(Harness):
             self._at_peer = await self._listen(self.pair.address, "listen")
         plan = self.pair.plan
         pads = self._open_all_along.enter_context(
-            PadFile.open(self.pair.pads, plan.node, plan.peer, leased=True)
+            PadFile.open(self.pair.pads, plan.node, plan.peer)
         )
         self._user = PlayedUser(plan, pads, self.rng.randbytes)
 
